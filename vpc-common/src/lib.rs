@@ -1,1 +1,22 @@
-#![no_std]
+//! The data path's decisions, as plain functions.
+//!
+//! The same code is compiled into the kernel programs and into host tests:
+//! header views, checksum arithmetic, keys and values of the maps, port-pool
+//! arithmetic, connection state machines and the NAT decision itself, all over
+//! the [`tables::Tables`] and [`packet::Packet`] traits. Nothing in here reads a
+//! clock, draws a random number, owns a map, allocates or panics.
+
+#![cfg_attr(not(test), no_std)]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(internal_features, reason = "BPF has no stable atomic read-modify-write: see `atomic`")
+)]
+#![warn(missing_docs)]
+
+pub mod addr;
+pub mod atomic;
+pub mod drop;
+pub mod layout;
+pub mod state;
+pub mod time;

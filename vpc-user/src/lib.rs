@@ -1,1 +1,4 @@
+//! The agent behind `vpc`: loads and keeps the kernel programs, owns the life of
+//! environments and ENIs, and answers the command line.
 
+pub mod model;
