@@ -321,8 +321,9 @@ pub struct Pool {
     pub blocks: Shared64,
     /// Where the search for an expired slot goes on when no port is free.
     pub reclaim_cursor: Shared64,
-    /// Fills the line.
-    pub reserved: u64,
+    /// Ports this host may use: 256 for each leased block; written by the agent
+    /// with `leased`.
+    pub capacity: Shared64,
     /// Slab block + 1 of each block number; 0 = none.
     pub block: [Shared32; POOL_BLOCKS],
 }
@@ -427,8 +428,8 @@ pub struct Slot {
     pub generation: Shared32,
     /// TCP: the next sequence number of the remote, as its segments tell.
     pub reply_next: Shared32,
-    /// TCP: what the remote acknowledged last.
-    pub reply_ack: Shared32,
+    /// TCP: the acknowledgment that answers the opening SYN.
+    pub expected_ack: Shared32,
     /// TCP flags seen, forward << 8 | reply, in the low 16 bits.
     pub tcp_flags: Shared32,
 }

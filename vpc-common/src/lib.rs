@@ -6,7 +6,7 @@
 //! the [`tables::Tables`] and [`packet::Packet`] traits. Nothing in here reads a
 //! clock, draws a random number, owns a map, allocates or panics.
 
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, feature = "double")), no_std)]
 #![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
@@ -16,7 +16,14 @@
 
 pub mod addr;
 pub mod atomic;
+pub mod checksum;
+#[cfg(any(test, feature = "double"))]
+pub mod double;
 pub mod drop;
 pub mod layout;
+pub mod packet;
+pub mod pool;
 pub mod state;
+pub mod tables;
 pub mod time;
+pub mod wire;

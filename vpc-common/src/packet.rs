@@ -1,0 +1,47 @@
+//! Access to the bytes of a packet: the one thing that differs between XDP, TC
+//! and a host test.
+
+/// A header that can be laid over the bytes of a packet.
+///
+/// # Safety
+///
+/// The type is `repr(C)`, has no padding, is valid for every bit pattern and is
+/// aligned to at most two bytes. Headers start at even offsets, because Ethernet
+/// is 14 bytes and every IPv4 header a multiple of four.
+pub unsafe trait Header: Copy {}
+
+// SAFETY: bytes.
+unsafe impl<const N: usize> Header for [u8; N] {}
+
+/// The bytes of one packet, from its Ethernet header on.
+///
+/// Every access is checked against the end of the packet; none panics.
+pub trait Packet {
+    /// Bytes, from the Ethernet header to the end.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The header at an offset, or `None` if the packet ends before it does.
+    fn header<T: Header>(&self, at: usize) -> Option<&T>;
+
+    /// The same, to write.
+    fn header_mut<T: Header>(&mut self, at: usize) -> Option<&mut T>;
+
+    /// The one's complement sum (RFC 1071) of `len` bytes, not folded to the end
+    /// and not complemented; an odd last byte counts as the high one of a word.
+    fn sum(&self, at: usize, len: usize) -> Option<u32>;
+
+    /// Copies `len` bytes to the front of `to`; `None` if the packet or `to` is
+    /// shorter.
+    fn copy<const N: usize>(&self, at: usize, len: usize, to: &mut [u8; N]) -> Option<()>;
+
+    /// Adds bytes before the Ethernet header; their content is not defined.
+    fn grow_front(&mut self, bytes: usize) -> Option<()>;
+
+    /// Cuts the packet to a length.
+    fn truncate(&mut self, len: usize) -> Option<()>;
+}

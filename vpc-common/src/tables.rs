@@ -1,0 +1,81 @@
+//! What the decisions see of the maps: backed by BPF maps in the kernel and by a
+//! double on the host.
+
+use crate::layout::{
+    Block, Environment, EnvironmentState, Eni, EniKey, EniState, Event, FlowKey, FlowRecord,
+    FlowRef, Fragment, FragmentKey, Group, Link, NextHop, NextHopKey, Pool, Slab, Slot, Stat,
+    Uplink,
+};
+
+/// How an insertion that must not replace ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Insertion {
+    /// It is in.
+    Done,
+    /// The key was there already.
+    Exists,
+    /// The table is full, or the kernel had no memory or did not get its lock.
+    Failed,
+}
+
+/// How a removal ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Removal {
+    /// It is out, or was not in.
+    Done,
+    /// The kernel did not get its lock: try again later.
+    Failed,
+}
+
+/// The tables of the data path. Look-ups return `None` for an index outside the
+/// table; values hold their own atomics where both sides write.
+pub trait Tables {
+    /// What an interface is.
+    fn link(&self, ifindex: u32) -> Option<Link>;
+    /// An environment as decided.
+    fn environment(&self, index: u32) -> Option<&Environment>;
+    /// An environment as seen.
+    fn environment_state(&self, index: u32) -> Option<&EnvironmentState>;
+    /// An uplink.
+    fn uplink(&self, index: u32) -> Option<&Uplink>;
+    /// A group of ENIs.
+    fn group(&self, index: u32) -> Option<&Group>;
+    /// An ENI as decided.
+    fn eni(&self, index: u32) -> Option<&Eni>;
+    /// An ENI as seen.
+    fn eni_state(&self, index: u32) -> Option<&EniState>;
+    /// The verdict generation of an ENI.
+    fn generation(&self, eni: u32) -> u64;
+    /// The ENI with an address on an uplink.
+    fn eni_by_address(&self, key: &EniKey) -> Option<u32>;
+    /// A port pool.
+    fn pool(&self, index: u32) -> Option<&Pool>;
+    /// The slab's bitmap.
+    fn slab(&self) -> Option<&Slab>;
+    /// A block of the slab.
+    fn block(&self, index: u32) -> Option<&Block>;
+    /// A slot of the slab.
+    fn slot(&self, index: u32) -> Option<&Slot>;
+    /// A forward entry.
+    fn flow(&self, key: &FlowKey) -> Option<FlowRef>;
+    /// Adds a forward entry that must not exist.
+    fn insert_flow(&self, key: &FlowKey, flow: FlowRef) -> Insertion;
+    /// Removes a forward entry.
+    fn remove_flow(&self, key: &FlowKey) -> Removal;
+    /// Where the fragments of a datagram go.
+    fn fragment(&self, key: &FragmentKey) -> Option<Fragment>;
+    /// Remembers where the fragments of a datagram go; may push out another.
+    fn insert_fragment(&self, key: &FragmentKey, fragment: &Fragment);
+    /// The index of a neighbour.
+    fn next_hop_index(&self, key: &NextHopKey) -> Option<u32>;
+    /// A neighbour.
+    fn next_hop(&self, index: u32) -> Option<&NextHop>;
+    /// Counts something that is not a drop.
+    fn count(&self, stat: Stat);
+    /// Tells the agent; lost (and counted) when it does not listen.
+    fn event(&self, event: Event);
+    /// Hands over a flow record; `false` when there is no room now.
+    fn record(&self, record: &FlowRecord) -> bool;
+    /// 32 bits that an attacker cannot guess.
+    fn random(&self) -> u32;
+}
