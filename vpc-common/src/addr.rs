@@ -100,6 +100,39 @@ impl Addr {
         [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
     }
 
+    /// From four words in wire order.
+    #[inline(always)]
+    pub const fn from_words(words: [u32; 4]) -> Self {
+        Self(words)
+    }
+
+    /// Four words in wire order.
+    #[inline(always)]
+    pub const fn words(self) -> [u32; 4] {
+        self.0
+    }
+
+    /// Whether the first `prefix_len` bits, at most 128, are those of `other`.
+    #[inline(always)]
+    pub const fn shares_prefix(self, other: Self, prefix_len: u32) -> bool {
+        let mut left = prefix_len;
+        let mut i = 0;
+        while i < 4 {
+            let bits = if left > 32 { 32 } else { left };
+            let mask = if bits == 0 {
+                0
+            } else {
+                u32::MAX << (32 - bits)
+            };
+            if (self.0[i] ^ other.0[i]) & mask.to_be() != 0 {
+                return false;
+            }
+            left -= bits;
+            i += 1;
+        }
+        true
+    }
+
     /// Whether no address is set.
     pub const fn is_unspecified(self) -> bool {
         self.0[0] == 0 && self.0[1] == 0 && self.0[2] == 0 && self.0[3] == 0
@@ -207,8 +240,11 @@ impl Mac {
 
     /// The six octets in wire order.
     pub const fn octets(self) -> [u8; 6] {
-        let ([a, b], [c, d], [e, f]) =
-            (self.0[0].to_ne_bytes(), self.0[1].to_ne_bytes(), self.0[2].to_ne_bytes());
+        let ([a, b], [c, d], [e, f]) = (
+            self.0[0].to_ne_bytes(),
+            self.0[1].to_ne_bytes(),
+            self.0[2].to_ne_bytes(),
+        );
         [a, b, c, d, e, f]
     }
 
@@ -249,8 +285,14 @@ mod tests {
     #[test]
     fn addresses_show_as_people_write_them() {
         assert_eq!(V4::new([10, 0, 255, 1]).to_string(), "10.0.255.1");
-        assert_eq!(Addr::from_v4(V4::new([10, 0, 0, 1])).to_string(), "10.0.0.1");
-        assert_eq!(Addr::new([0xfd; 16]).to_string(), "fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd");
+        assert_eq!(
+            Addr::from_v4(V4::new([10, 0, 0, 1])).to_string(),
+            "10.0.0.1"
+        );
+        assert_eq!(
+            Addr::new([0xfd; 16]).to_string(),
+            "fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd"
+        );
         assert_eq!(Mac::GATEWAY.to_string(), "02:76:70:63:00:01");
         assert_eq!(Port::new(443).to_string(), "443");
     }
@@ -262,8 +304,32 @@ mod tests {
     }
 
     #[test]
+    fn a_prefix_is_shared_bit_by_bit() {
+        let (a, b) = (
+            Addr::from_v4(V4::new([10, 0, 0, 1])),
+            Addr::from_v4(V4::new([10, 0, 1, 1])),
+        );
+        for (prefix_len, shared) in [
+            (0, true),
+            (96, true),
+            (119, true),
+            (120, false),
+            (128, false),
+        ] {
+            assert_eq!(a.shares_prefix(b, prefix_len), shared, "/{prefix_len}");
+        }
+        assert!(a.shares_prefix(a, 128));
+    }
+
+    #[test]
     fn only_unicast_destinations_open_flows() {
-        for octets in [[0, 1, 2, 3], [127, 0, 0, 1], [224, 0, 0, 1], [240, 0, 0, 1], [255; 4]] {
+        for octets in [
+            [0, 1, 2, 3],
+            [127, 0, 0, 1],
+            [224, 0, 0, 1],
+            [240, 0, 0, 1],
+            [255; 4],
+        ] {
             assert!(!V4::new(octets).is_unicast(), "{octets:?}");
         }
         assert!(V4::new([10, 0, 0, 1]).is_unicast());

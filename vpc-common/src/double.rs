@@ -89,7 +89,9 @@ impl Double {
     pub fn new(enis: u32, environments: u32, blocks: u32) -> Self {
         // SAFETY: zero is a value of every word of these.
         let (slab, slots): (Box<Slab>, Vec<Slot>) = unsafe {
-            let zeroed = (0..blocks * BLOCK_PORTS).map(|_| core::mem::zeroed()).collect();
+            let zeroed = (0..blocks * BLOCK_PORTS)
+                .map(|_| core::mem::zeroed())
+                .collect();
             (Box::new(core::mem::zeroed()), zeroed)
         };
         for block in 0..blocks {
@@ -150,7 +152,9 @@ impl Double {
     }
 
     fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-        mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        mutex
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -177,7 +181,9 @@ impl Tables for Double {
         self.eni_states.get(index as usize)
     }
     fn generation(&self, eni: u32) -> u64 {
-        self.generations.get(eni as usize).map_or(0, |generation| generation.load(Relaxed))
+        self.generations
+            .get(eni as usize)
+            .map_or(0, |generation| generation.load(Relaxed))
     }
     fn eni_by_address(&self, key: &EniKey) -> Option<u32> {
         self.eni_by_address.get(key).copied()
@@ -195,10 +201,17 @@ impl Tables for Double {
         self.slots.get(index as usize)
     }
     fn flow(&self, key: &FlowKey) -> Option<FlowRef> {
-        self.flows.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(key).copied()
+        self.flows
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(key)
+            .copied()
     }
     fn insert_flow(&self, key: &FlowKey, flow: FlowRef) -> Insertion {
-        let mut flows = self.flows.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut flows = self
+            .flows
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if flows.contains_key(key) {
             return Insertion::Exists;
         }
@@ -214,7 +227,10 @@ impl Tables for Double {
             self.failing_removals.store(failing - 1, Relaxed);
             return Removal::Failed;
         }
-        self.flows.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(key);
+        self.flows
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .remove(key);
         Removal::Done
     }
     fn fragment(&self, key: &FragmentKey) -> Option<Fragment> {
@@ -273,8 +289,11 @@ impl Buffer {
     /// If `frame` is larger than a page has room for.
     pub fn new(frame: &[u8]) -> Self {
         assert!(frame.len() <= ROOM - HEADROOM);
-        let mut buffer =
-            Self { words: vec![0; ROOM / 8], start: HEADROOM, end: HEADROOM + frame.len() };
+        let mut buffer = Self {
+            words: vec![0; ROOM / 8],
+            start: HEADROOM,
+            end: HEADROOM + frame.len(),
+        };
         buffer.bytes_mut()[HEADROOM..HEADROOM + frame.len()].copy_from_slice(frame);
         buffer
     }
@@ -309,7 +328,10 @@ impl Packet for Buffer {
 
     fn header<T: Header>(&self, at: usize) -> Option<&T> {
         let bytes = &self.bytes()[self.range(at, size_of::<T>())?];
-        assert!((bytes.as_ptr() as usize).is_multiple_of(align_of::<T>()), "odd offset {at}");
+        assert!(
+            (bytes.as_ptr() as usize).is_multiple_of(align_of::<T>()),
+            "odd offset {at}"
+        );
         // SAFETY: in range and aligned as just checked; a `Header` is valid for
         // every bit pattern.
         Some(unsafe { &*bytes.as_ptr().cast() })
@@ -318,7 +340,10 @@ impl Packet for Buffer {
     fn header_mut<T: Header>(&mut self, at: usize) -> Option<&mut T> {
         let range = self.range(at, size_of::<T>())?;
         let bytes = &mut self.bytes_mut()[range];
-        assert!((bytes.as_ptr() as usize).is_multiple_of(align_of::<T>()), "odd offset {at}");
+        assert!(
+            (bytes.as_ptr() as usize).is_multiple_of(align_of::<T>()),
+            "odd offset {at}"
+        );
         // SAFETY: as for `header`.
         Some(unsafe { &mut *bytes.as_mut_ptr().cast() })
     }
@@ -330,7 +355,8 @@ impl Packet for Buffer {
     }
 
     fn copy<const N: usize>(&self, at: usize, len: usize, to: &mut [u8; N]) -> Option<()> {
-        to.get_mut(..len)?.copy_from_slice(&self.bytes()[self.range(at, len)?]);
+        to.get_mut(..len)?
+            .copy_from_slice(&self.bytes()[self.range(at, len)?]);
         Some(())
     }
 

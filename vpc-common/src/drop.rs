@@ -123,7 +123,10 @@ mod tests {
 
     #[test]
     fn numbers_are_dense_and_labels_unique() {
-        let mut labels: Vec<_> = DropReason::ALL.iter().map(|reason| reason.label()).collect();
+        let mut labels: Vec<_> = DropReason::ALL
+            .iter()
+            .map(|reason| reason.label())
+            .collect();
         for (index, reason) in DropReason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, index + 1, "{reason:?}");
             assert_eq!(DropReason::from_number(*reason as u32), Some(*reason));

@@ -105,7 +105,8 @@ pub mod program {
     pub const FROM_ENVIRONMENT: &str = "from_environment";
     /// XDP, on an uplink.
     pub const FROM_UPLINK: &str = "from_uplink";
-    /// Raw tracepoint, run by test run only: args = now (ns), first block, blocks.
+    /// Raw tracepoint, run by test run only: args = now (ns, coarse monotonic),
+    /// first block, blocks, [`crate::expiry::SweepOptions`].
     pub const SWEEP: &str = "sweep";
     /// Raw tracepoint, run by test run only: args = owner, reason. Counts a packet
     /// that the agent had to give up.
@@ -554,7 +555,10 @@ pub struct DropKey {
 impl DropKey {
     /// A key.
     pub const fn new(owner: Owner, reason: DropReason) -> Self {
-        Self { owner, reason: reason as u32 }
+        Self {
+            owner,
+            reason: reason as u32,
+        }
     }
 }
 
@@ -741,14 +745,19 @@ impl Slot {
     /// The other end.
     #[inline(always)]
     pub fn remote(&self) -> Addr {
-        // SAFETY: both are four 32-bit words.
-        unsafe {
-            core::mem::transmute::<[u32; 4], Addr>([
-                self.remote[0].load(),
-                self.remote[1].load(),
-                self.remote[2].load(),
-                self.remote[3].load(),
-            ])
+        Addr::from_words([
+            self.remote[0].load(),
+            self.remote[1].load(),
+            self.remote[2].load(),
+            self.remote[3].load(),
+        ])
+    }
+
+    /// Sets the other end.
+    #[inline(always)]
+    pub fn set_remote(&self, remote: Addr) {
+        for (word, value) in self.remote.iter().zip(remote.words()) {
+            word.store(value);
         }
     }
 
@@ -790,9 +799,13 @@ impl Slot {
 
     /// The last packet of either direction.
     #[inline(always)]
-    pub fn last(&self, now: Tick) -> Tick {
+    pub fn last(&self) -> Tick {
         let (forward, reply) = (Tick(self.forward_last.load()), Tick(self.reply_last.load()));
-        if now.since(forward) < now.since(reply) { forward } else { reply }
+        if forward.since(reply) > 0 {
+            forward
+        } else {
+            reply
+        }
     }
 
     /// The key of the flow's forward entry.

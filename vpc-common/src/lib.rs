@@ -10,20 +10,33 @@
 #![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
 #![cfg_attr(
     target_arch = "bpf",
-    expect(internal_features, reason = "BPF has no stable atomic read-modify-write: see `atomic`")
+    expect(
+        internal_features,
+        reason = "BPF has no stable atomic read-modify-write: see `atomic`"
+    )
 )]
 #![warn(missing_docs)]
 
 pub mod addr;
+pub mod answer;
 pub mod atomic;
 pub mod checksum;
 #[cfg(any(test, feature = "double"))]
 pub mod double;
 pub mod drop;
+pub mod expiry;
+pub mod flow;
+pub mod forward;
+pub mod fragment;
 pub mod layout;
 pub mod packet;
 pub mod pool;
+pub mod quoted;
+pub mod reply;
+pub mod rewrite;
 pub mod state;
 pub mod tables;
 pub mod time;
+pub mod transport;
+pub mod verdict;
 pub mod wire;

@@ -108,7 +108,9 @@ const fn mask_of(index: u32) -> u64 {
 /// Claims a port of a pool.
 #[inline(always)]
 pub fn claim<T: Tables>(tables: &T, index: u32, random: u32) -> Result<Claim, ClaimError> {
-    let Some(pool) = tables.pool(index) else { return Err(ClaimError::Exhausted) };
+    let Some(pool) = tables.pool(index) else {
+        return Err(ClaimError::Exhausted);
+    };
     if pool.used.fetch_add(1) >= pool.capacity.load() {
         pool.used.fetch_add(u64::MAX);
         return Err(ClaimError::Exhausted);
@@ -184,7 +186,10 @@ fn claim_in<T: Tables>(
     if before & !mask_of(bit) == 0 && !any_set(&block.words) {
         clear_hint(pool, block, number);
     }
-    Some(Claim { port: (number << 8 | bit & 255) as u16, slot: slab_block << 8 | bit & 255 })
+    Some(Claim {
+        port: (number << 8 | bit & 255) as u16,
+        slot: slab_block << 8 | bit & 255,
+    })
 }
 
 /// Sets a bit again that was claimed in a block which meanwhile serves another
@@ -242,7 +247,9 @@ fn grow<T: Tables>(tables: &T, pool: &Pool, index: u32, random: u32) -> Growth {
         leased[2] & !granted[2],
         leased[3] & !granted[3],
     ];
-    let Some(number) = choose(open, random >> 8) else { return Growth::Complete };
+    let Some(number) = choose(open, random >> 8) else {
+        return Growth::Complete;
+    };
     let (granted, mask) = (&pool.granted[word_of(number)], mask_of(number));
     if granted.fetch_or(mask) & mask != 0 {
         return Growth::Grown;
@@ -306,8 +313,12 @@ pub fn put_block(slab: &Slab, block: u32) {
 /// Gives a port back. The slot must be free already.
 #[inline(always)]
 pub fn release<T: Tables>(tables: &T, slot: u32) {
-    let Some(block) = tables.block(slot >> 8) else { return };
-    let Some(pool) = tables.pool(block.pool.load()) else { return };
+    let Some(block) = tables.block(slot >> 8) else {
+        return;
+    };
+    let Some(pool) = tables.pool(block.pool.load()) else {
+        return;
+    };
     let number = block.number.load();
     if block.words[word_of(slot)].fetch_or(mask_of(slot)) & mask_of(slot) != 0 {
         tables.count(Stat::DoubleFrees);
@@ -323,9 +334,15 @@ pub fn release<T: Tables>(tables: &T, slot: u32) {
 /// others to spare. Called by the sweep.
 #[inline(always)]
 pub fn return_block<T: Tables>(tables: &T, slab_block: u32) -> bool {
-    let Some(block) = tables.block(slab_block) else { return false };
-    let Some(pool) = tables.pool(block.pool.load()) else { return false };
-    let Some(slab) = tables.slab() else { return false };
+    let Some(block) = tables.block(slab_block) else {
+        return false;
+    };
+    let Some(pool) = tables.pool(block.pool.load()) else {
+        return false;
+    };
+    let Some(slab) = tables.slab() else {
+        return false;
+    };
     let blocks = pool.blocks.load();
     // Two blocks' worth of room stays, so that a pool near a block's edge does
     // not take and give the same block every second.
@@ -398,8 +415,11 @@ mod tests {
         (0..POOL_BLOCKS as u32)
             .filter_map(|number| {
                 let slab_block = pool.block[number as usize].load().checked_sub(1)?;
-                let free: u32 =
-                    tables.blocks[slab_block as usize].words.iter().map(|w| ones(w.load())).sum();
+                let free: u32 = tables.blocks[slab_block as usize]
+                    .words
+                    .iter()
+                    .map(|w| ones(w.load()))
+                    .sum();
                 let hinted = pool.has_free[word_of(number)].load() & mask_of(number) != 0;
                 (free > 0 && !hinted).then_some(free)
             })
@@ -416,24 +436,34 @@ mod tests {
             assert_eq!(slot_of_port(&tables.pools[0], claim.port), Some(claim.slot));
             assert!(ports.insert(claim.port));
         }
-        assert_eq!(claim(&tables, 0, tables.random()), Err(ClaimError::Exhausted));
+        assert_eq!(
+            claim(&tables, 0, tables.random()),
+            Err(ClaimError::Exhausted)
+        );
         // The other protocol has ports of its own, but this slab has only four
         // blocks left for it.
         for _ in 0..4 * BLOCK_PORTS {
             claim(&tables, 1, tables.random()).unwrap();
         }
-        assert_eq!(claim(&tables, 1, tables.random()), Err(ClaimError::SlabExhausted));
+        assert_eq!(
+            claim(&tables, 1, tables.random()),
+            Err(ClaimError::SlabExhausted)
+        );
     }
 
     #[test]
     fn the_one_freed_port_is_found_at_once() {
         let tables = Double::new(1, 1, 252);
-        let claims: Vec<_> =
-            (0..POOL_PORTS).map(|_| claim(&tables, 0, tables.random()).unwrap()).collect();
+        let claims: Vec<_> = (0..POOL_PORTS)
+            .map(|_| claim(&tables, 0, tables.random()).unwrap())
+            .collect();
         for freed in claims.iter().step_by(997) {
             release(&tables, freed.slot);
             assert_eq!(claim(&tables, 0, tables.random()), Ok(*freed));
-            assert_eq!(claim(&tables, 0, tables.random()), Err(ClaimError::Exhausted));
+            assert_eq!(
+                claim(&tables, 0, tables.random()),
+                Err(ClaimError::Exhausted)
+            );
         }
     }
 
@@ -452,23 +482,35 @@ mod tests {
         let blocks: HashSet<_> = (0..64)
             .map(|seed| {
                 let tables = Double::new(1, 1, 16);
-                tables.seed.store(seed * 0x1234_5677, std::sync::atomic::Ordering::Relaxed);
+                tables
+                    .seed
+                    .store(seed * 0x1234_5677, std::sync::atomic::Ordering::Relaxed);
                 claim(&tables, 0, tables.random()).unwrap().port >> 8
             })
             .collect();
-        assert!(blocks.len() > 40, "{} different blocks of 64 first ports", blocks.len());
+        assert!(
+            blocks.len() > 40,
+            "{} different blocks of 64 first ports",
+            blocks.len()
+        );
     }
 
     #[test]
     fn a_block_that_empties_goes_back_and_serves_another_pool() {
         let tables = Double::new(1, 1, 12);
-        let claims: Vec<_> =
-            (0..12 * BLOCK_PORTS).map(|_| claim(&tables, 0, tables.random()).unwrap()).collect();
-        assert_eq!(claim(&tables, 1, tables.random()), Err(ClaimError::SlabExhausted));
+        let claims: Vec<_> = (0..12 * BLOCK_PORTS)
+            .map(|_| claim(&tables, 0, tables.random()).unwrap())
+            .collect();
+        assert_eq!(
+            claim(&tables, 1, tables.random()),
+            Err(ClaimError::SlabExhausted)
+        );
         for claim in &claims {
             release(&tables, claim.slot);
         }
-        let returned = (0..12).filter(|block| return_block(&tables, *block)).count();
+        let returned = (0..12)
+            .filter(|block| return_block(&tables, *block))
+            .count();
         assert_eq!(returned, 12 - POOL_INITIAL_BLOCKS as usize);
         assert!(claim(&tables, 1, tables.random()).is_ok());
         assert_eq!(hidden(&tables, &tables.pools[0]), 0);
@@ -478,7 +520,9 @@ mod tests {
     /// an owner table says who holds each slot.
     fn churn(threads: u32, rounds: u32, keep: usize, blocks: u32) {
         let tables = Double::new(1, 1, blocks);
-        let owners: Vec<_> = (0..blocks * BLOCK_PORTS).map(|_| Shared64::new(0)).collect();
+        let owners: Vec<_> = (0..blocks * BLOCK_PORTS)
+            .map(|_| Shared64::new(0))
+            .collect();
         let run = |me: u64| {
             let mut held: Vec<Claim> = Vec::new();
             for round in 0..rounds {
@@ -552,7 +596,10 @@ mod tests {
                             }
                         }
                     }
-                    assert!(contended * 1_000 < tries, "{contended} of {tries} contended");
+                    assert!(
+                        contended * 1_000 < tries,
+                        "{contended} of {tries} contended"
+                    );
                 });
             }
         });

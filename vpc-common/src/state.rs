@@ -182,7 +182,11 @@ pub const fn after_tcp(phase: Phase, direction: Direction, flags: u8, credible: 
         };
     }
     if flags & FIN != 0 {
-        return if credible { after_fin(phase, direction) } else { phase };
+        return if credible {
+            after_fin(phase, direction)
+        } else {
+            phase
+        };
     }
     match (phase, direction) {
         // The environment speaks on: it did not believe the RST.
@@ -207,7 +211,10 @@ const fn after_fin(phase: Phase, direction: Direction) -> Phase {
 /// the old one is over.
 #[inline(always)]
 pub const fn reopens(phase: Phase) -> bool {
-    matches!(phase, Phase::TcpFinBoth | Phase::TcpClosed | Phase::TcpReset)
+    matches!(
+        phase,
+        Phase::TcpFinBoth | Phase::TcpClosed | Phase::TcpReset
+    )
 }
 
 /// Half the width of the window of sequence numbers in which a RST or FIN is
@@ -219,7 +226,10 @@ pub const CREDIBLE_WINDOW: u32 = 1 << 18;
 /// Whether `sequence` lies within [`CREDIBLE_WINDOW`] of `expected`, modulo 2^32.
 #[inline(always)]
 pub const fn is_credible(sequence: u32, expected: u32) -> bool {
-    sequence.wrapping_sub(expected).wrapping_add(CREDIBLE_WINDOW) <= 2 * CREDIBLE_WINDOW
+    sequence
+        .wrapping_sub(expected)
+        .wrapping_add(CREDIBLE_WINDOW)
+        <= 2 * CREDIBLE_WINDOW
 }
 
 /// Idle timeouts in [`Tick`](crate::time::Tick)s, indexed by [`Phase`].
@@ -289,7 +299,10 @@ mod tests {
 
     #[test]
     fn simultaneous_open_is_established() {
-        assert_eq!(walk(&[(Forward, SYN), (Reply, SYN), (Forward, SYN | ACK)]), TcpEstablished);
+        assert_eq!(
+            walk(&[(Forward, SYN), (Reply, SYN), (Forward, SYN | ACK)]),
+            TcpEstablished
+        );
     }
 
     #[test]
@@ -321,9 +334,15 @@ mod tests {
     fn state_words_keep_their_parts() {
         for phase in Phase::ALL {
             let state = State::new(phase, TCP, 0xdead_beef);
-            assert_eq!((state.phase(), state.protocol(), state.epoch()), (phase, TCP, 0xdead_beef));
+            assert_eq!(
+                (state.phase(), state.protocol(), state.epoch()),
+                (phase, TCP, 0xdead_beef)
+            );
             assert_eq!(state.is_open(), phase >= UdpNew);
-            assert_eq!(state.with_phase(TcpClosed), State::new(TcpClosed, TCP, 0xdead_beef));
+            assert_eq!(
+                state.with_phase(TcpClosed),
+                State::new(TcpClosed, TCP, 0xdead_beef)
+            );
         }
     }
 }

@@ -1,10 +1,14 @@
 //! What the decisions see of the maps: backed by BPF maps in the kernel and by a
 //! double on the host.
 
-use crate::layout::{
-    Block, Environment, EnvironmentState, Eni, EniKey, EniState, Event, FlowKey, FlowRecord,
-    FlowRef, Fragment, FragmentKey, Group, Link, NextHop, NextHopKey, Pool, Slab, Slot, Stat,
-    Uplink,
+use crate::{
+    flow::{self, NewFlow, Opened},
+    layout::{
+        Block, Eni, EniKey, EniState, Environment, EnvironmentState, Event, FlowKey, FlowRecord,
+        FlowRef, Fragment, FragmentKey, Group, Link, NextHop, NextHopKey, Pool, Slab, Slot, Stat,
+        Uplink,
+    },
+    pool::{self, Claim, ClaimError},
 };
 
 /// How an insertion that must not replace ended.
@@ -78,4 +82,25 @@ pub trait Tables {
     fn record(&self, record: &FlowRecord) -> bool;
     /// 32 bits that an attacker cannot guess.
     fn random(&self) -> u32;
+    /// [`flow::open`]; the kernel keeps it apart from the path of open flows.
+    fn open(&self, new: &NewFlow) -> Opened
+    where
+        Self: Sized,
+    {
+        flow::open(self, new)
+    }
+    /// [`flow::judge_again`]; as for [`Tables::open`].
+    fn judge_again(&self, slot: &Slot) -> Opened
+    where
+        Self: Sized,
+    {
+        flow::judge_again(self, slot)
+    }
+    /// [`pool::claim`]; the kernel verifies it once, apart from its callers.
+    fn claim(&self, pool: u32, random: u32) -> Result<Claim, ClaimError>
+    where
+        Self: Sized,
+    {
+        pool::claim(self, pool, random)
+    }
 }

@@ -26,7 +26,11 @@ impl Tick {
 /// because a stamp may lie anywhere inside its tick. Expiry never comes early.
 pub const fn ticks_from_secs(seconds: u32) -> u32 {
     let ticks = (seconds as u64 * 1_000_000_000).div_ceil(TICK_NS) + 1;
-    if ticks > (u32::MAX / 2) as u64 { u32::MAX / 2 } else { ticks as u32 }
+    if ticks > (u32::MAX / 2) as u64 {
+        u32::MAX / 2
+    } else {
+        ticks as u32
+    }
 }
 
 #[cfg(test)]

@@ -45,6 +45,13 @@ impl Arp {
         (sender_mac, sender): (Mac, Word32),
         (target_mac, target): (Mac, Word32),
     ) -> Self {
-        Self { format: FORMAT, operation, sender_mac, sender, target_mac, target }
+        Self {
+            format: FORMAT,
+            operation,
+            sender_mac,
+            sender,
+            target_mac,
+            target,
+        }
     }
 }

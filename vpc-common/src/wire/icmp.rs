@@ -39,6 +39,9 @@ impl Icmp {
     /// that a NAT translates (RFC 5508 §4).
     #[inline(always)]
     pub const fn is_error(&self) -> bool {
-        matches!(self.kind[0], UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM)
+        matches!(
+            self.kind[0],
+            UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM
+        )
     }
 }

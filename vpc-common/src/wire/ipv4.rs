@@ -116,7 +116,9 @@ pub fn parse<P: Packet>(packet: &P, at: usize) -> Result<View, DropReason> {
     }
     let mut sum = checksum::words_of(header);
     if header_len > LEN {
-        sum += packet.sum(at + LEN, header_len - LEN).ok_or(DropReason::Ipv4Malformed)?;
+        sum += packet
+            .sum(at + LEN, header_len - LEN)
+            .ok_or(DropReason::Ipv4Malformed)?;
     }
     if checksum::fold(sum) != 0xffff {
         return Err(DropReason::Ipv4Checksum);

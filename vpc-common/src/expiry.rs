@@ -1,0 +1,288 @@
+//! A flow's end: idle timeouts, taken down by the sweep, by an allocation that
+//! finds no free port, or by a new connection on the same tuple.
+//!
+//! Taking down: state to `Expiring` by compare-and-swap, which makes this CPU the
+//! only one to do it; look at the stamps once more; remove the forward entry; hand
+//! over the last record; give back the connection and the environment's share;
+//! state to `Free`; give back the port. When the forward entry cannot be removed,
+//! or nobody takes the record, the slot goes back to what it was and the next
+//! sweep tries again.
+
+use crate::{
+    flow,
+    layout::{BLOCK_PORTS, Eni, FlowRecord, FlowRef, Slot, Stat, SweepResult},
+    pool,
+    state::{Phase, State},
+    tables::{Removal, Tables},
+    time::Tick,
+};
+
+/// Slots of a full pool that a refused allocation looks at: bounded, so that a
+/// refusal stays cheap; a cursor sees to it that every slot has its turn.
+const RECLAIM_SLOTS: u32 = 2;
+
+/// What a sweep does besides expiring.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SweepOptions(pub u64);
+
+impl SweepOptions {
+    /// Emits a record of what happened on each flow since the last one.
+    pub const EXPORT: u64 = 1;
+    /// Takes down flows whose environment is gone, however young.
+    pub const PURGE: u64 = 2;
+
+    #[inline(always)]
+    const fn has(self, option: u64) -> bool {
+        self.0 & option != 0
+    }
+}
+
+/// Whether an open flow has been idle for longer than its phase allows. Looks at
+/// the second cache line only when the first says "idle".
+#[inline(always)]
+fn is_expired(slot: &Slot, phase: Phase, eni: &Eni, now: Tick) -> bool {
+    let timeout = eni.timeouts.of(phase);
+    now.since(Tick(slot.forward_last.load())) >= timeout
+        && now.since(Tick(slot.reply_last.load())) >= timeout
+}
+
+/// Takes down an open flow, idle or not. `false` if another CPU moved it or a
+/// step failed: then it is as it was.
+#[inline(always)]
+pub fn retire<T: Tables>(tables: &T, index: u32, slot: &Slot, state: State) -> bool {
+    take_down(tables, index, slot, state, WhenDeaf::Forget, || true)
+}
+
+/// What to do when nobody takes the last record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WhenDeaf {
+    /// Leave the slot to the next sweep.
+    Wait,
+    /// Go on: a port is needed now.
+    Forget,
+}
+
+#[inline(always)]
+fn take_down<T: Tables>(
+    tables: &T,
+    index: u32,
+    slot: &Slot,
+    state: State,
+    when_deaf: WhenDeaf,
+    is_over: impl Fn() -> bool,
+) -> bool {
+    if !slot
+        .state
+        .compare_exchange(state.0, state.with_phase(Phase::Expiring).0)
+    {
+        return false;
+    }
+    // A packet may have come between the caller's look and the exchange.
+    if !is_over() || !unlink(tables, index, slot, state, when_deaf) {
+        slot.state.store(state.0);
+        return false;
+    }
+    let environment = slot.environment() as u32;
+    // The index may serve another environment by now, which counts its own.
+    if tables
+        .environment(environment)
+        .is_some_and(|e| e.generation == slot.generation.load())
+        && let Some(state) = tables.environment_state(environment)
+    {
+        state.flows.fetch_add(u64::MAX);
+    }
+    flow::leave(tables, slot.eni() as u32);
+    slot.state.store(state.with_phase(Phase::Free).0);
+    pool::release(tables, index);
+    tables.count(Stat::FlowsExpired);
+    true
+}
+
+/// Removes the forward entry and hands over the last record.
+#[inline(always)]
+fn unlink<T: Tables>(
+    tables: &T,
+    index: u32,
+    slot: &Slot,
+    state: State,
+    when_deaf: WhenDeaf,
+) -> bool {
+    let key = slot.flow_key(state.protocol());
+    // An entry of another slot is a newer flow's: ours went at an earlier try.
+    let ours = Some(FlowRef {
+        slot: index,
+        epoch: state.epoch(),
+    });
+    if tables.flow(&key) == ours && matches!(tables.remove_flow(&key), Removal::Failed) {
+        tables.count(Stat::RemovalsDeferred);
+        return false;
+    }
+    if export(tables, slot, state, true) {
+        return true;
+    }
+    tables.count(Stat::RecordsDeferred);
+    matches!(when_deaf, WhenDeaf::Forget)
+}
+
+/// Hands over what happened on a flow since its last record; `false` when there
+/// was something and no room for it.
+#[inline(always)]
+fn export<T: Tables>(tables: &T, slot: &Slot, state: State, ended: bool) -> bool {
+    let (forward_packets, reply_packets) = (
+        slot.forward_packets.load() as u32,
+        slot.reply_packets.load() as u32,
+    );
+    let (forward_bytes, reply_bytes) = (slot.forward_bytes.load(), slot.reply_bytes.load());
+    let record = FlowRecord {
+        state: state.0,
+        forward_bytes: forward_bytes.wrapping_sub(slot.exported_forward_bytes.load()),
+        reply_bytes: reply_bytes.wrapping_sub(slot.exported_reply_bytes.load()),
+        forward_packets: forward_packets.wrapping_sub(slot.exported_forward_packets.load()),
+        reply_packets: reply_packets.wrapping_sub(slot.exported_reply_packets.load()),
+        key: slot.flow_key(state.protocol()),
+        eni: slot.eni(),
+        outside_port: slot.outside_port(),
+        created: slot.created.load(),
+        last: slot.last().0,
+        ended: ended as u32,
+        tcp_flags: slot.tcp_flags.load(),
+    };
+    if !ended && record.forward_packets == 0 && record.reply_packets == 0 {
+        return true;
+    }
+    if !tables.record(&record) {
+        return false;
+    }
+    slot.exported_forward_bytes.store(forward_bytes);
+    slot.exported_reply_bytes.store(reply_bytes);
+    slot.exported_forward_packets.store(forward_packets);
+    slot.exported_reply_packets.store(reply_packets);
+    true
+}
+
+/// Looks for an expired flow among a few slots of a full pool and takes it down,
+/// so that a host whose agent is away goes on serving new flows.
+#[inline(always)]
+pub fn reclaim<T: Tables>(tables: &T, eni_index: u32, protocol: u8, now: Tick) -> bool {
+    let (Some(eni), Some(pool)) = (
+        tables.eni(eni_index),
+        tables.pool(flow::pool_index(eni_index, protocol)),
+    ) else {
+        return false;
+    };
+    let start = pool.reclaim_cursor.fetch_add(RECLAIM_SLOTS as u64) as u16;
+    let Some(first) = pool::slot_of_port(pool, start) else {
+        return false;
+    };
+    let mut i = 0;
+    while i < RECLAIM_SLOTS {
+        let index = first & !(RECLAIM_SLOTS - 1) | i;
+        if let Some(slot) = tables.slot(index) {
+            let state = slot.state();
+            if state.is_open()
+                && is_expired(slot, state.phase(), eni, now)
+                && retire(tables, index, slot, state)
+            {
+                tables.count(Stat::FlowsReclaimed);
+                return true;
+            }
+        }
+        i += 1;
+    }
+    false
+}
+
+/// Sweeps the slots of a block: ends what is idle, exports if told to, and gives
+/// the block back when nothing is left in it.
+#[inline(always)]
+pub fn sweep_block<T: Tables>(
+    tables: &T,
+    index: u32,
+    now: Tick,
+    options: SweepOptions,
+    result: &mut SweepResult,
+) {
+    let Some(block) = tables.block(index) else {
+        return;
+    };
+    let pool_index = block.pool.load();
+    let Some(eni) = tables.eni(pool_index / crate::layout::POOLS_PER_ENI) else {
+        return;
+    };
+    let mut idle = 0u32;
+    let mut word = 0u32;
+    while word < 4 {
+        let used = !block.words[(word & 3) as usize].load();
+        if used == 0 {
+            idle += 1;
+        } else {
+            let mut bit = 0u32;
+            while bit < 64 {
+                if used >> bit & 1 != 0 {
+                    let slot = index << 8 | word << 6 | bit;
+                    sweep_slot(tables, slot, eni, now, options, result);
+                }
+                bit += 1;
+            }
+        }
+        word += 1;
+    }
+    result.slots += BLOCK_PORTS as u64;
+    if idle == 4 && pool::return_block(tables, index) {
+        result.returned += 1;
+    }
+}
+
+#[inline(always)]
+fn sweep_slot<T: Tables>(
+    tables: &T,
+    index: u32,
+    eni: &Eni,
+    now: Tick,
+    options: SweepOptions,
+    result: &mut SweepResult,
+) {
+    let Some(slot) = tables.slot(index) else {
+        return;
+    };
+    let state = slot.state();
+    if !state.is_open() {
+        return;
+    }
+    let timeout = eni.timeouts.of(state.phase());
+    if now.since(Tick(slot.forward_last.load())) >= timeout || options.0 != 0 {
+        if !attend(tables, index, slot, state, (eni, now), options) {
+            result.open += 1;
+        } else {
+            result.expired += 1;
+        }
+    } else {
+        result.open += 1;
+    }
+}
+
+/// The rare part of a slot's sweep; whether the flow ended.
+#[inline(always)]
+fn attend<T: Tables>(
+    tables: &T,
+    index: u32,
+    slot: &Slot,
+    state: State,
+    (eni, now): (&Eni, Tick),
+    options: SweepOptions,
+) -> bool {
+    if is_expired(slot, state.phase(), eni, now) {
+        let is_over = || is_expired(slot, state.phase(), eni, now);
+        return take_down(tables, index, slot, state, WhenDeaf::Wait, is_over);
+    }
+    if options.has(SweepOptions::PURGE) {
+        let environment = tables.environment(slot.environment() as u32);
+        if environment.is_none_or(|e| e.generation != slot.generation.load() || e.ifindex == 0) {
+            return retire(tables, index, slot, state);
+        }
+    }
+    if options.has(SweepOptions::EXPORT) && !export(tables, slot, state, false) {
+        tables.count(Stat::RecordsDeferred);
+    }
+    false
+}

@@ -1,0 +1,541 @@
+//! A flow's life up to its end: look-up, opening, observation. Its end is in
+//! [`crate::expiry`].
+//!
+//! Order for a new flow: judge, check the environment's quota and rate, claim a
+//! connection of an ENI and a port, move the slot from `Free` to `Claiming`, fill
+//! it, insert the forward entry with "must not exist", open the slot. Undone in
+//! reverse. The environment's packet leaves only after that, so a reply finds the
+//! slot open.
+
+use crate::{
+    addr::Addr,
+    drop::DropReason,
+    expiry,
+    layout::{
+        Eni, EniState, Environment, EnvironmentState, Event, FlowKey, FlowRef, GROUP_ENIS, Group,
+        NextHopKey, POOLS_PER_ENI, Slot, Stat,
+    },
+    pool::{self, Claim, ClaimError},
+    state::{self, Direction, Phase, State, TCP, UDP, tcp_flags},
+    tables::{Insertion, Tables},
+    time::Tick,
+};
+
+/// The moment at which a packet is handled.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Nanoseconds of the coarse monotonic clock.
+    pub ns: u64,
+    /// The same in ticks.
+    pub tick: Tick,
+}
+
+impl Moment {
+    /// From a clock reading.
+    #[inline(always)]
+    pub const fn from_ns(ns: u64) -> Self {
+        Self {
+            ns,
+            tick: Tick::from_ns(ns),
+        }
+    }
+}
+
+/// The pool of an ENI for a protocol.
+#[inline(always)]
+pub const fn pool_index(eni: u32, protocol: u8) -> u32 {
+    eni * POOLS_PER_ENI + (protocol == UDP) as u32
+}
+
+/// The open flow of a key.
+#[inline(always)]
+pub fn lookup<'t, T: Tables>(tables: &'t T, key: &FlowKey) -> Option<(FlowRef, &'t Slot, State)> {
+    let flow = tables.flow(key)?;
+    let (slot, state) = resolve(tables, flow)?;
+    Some((flow, slot, state))
+}
+
+/// The slot that a reference means, if that use of it is still open.
+#[inline(always)]
+pub fn resolve<T: Tables>(tables: &T, flow: FlowRef) -> Option<(&Slot, State)> {
+    let slot = tables.slot(flow.slot)?;
+    let state = slot.state();
+    (state.epoch() == flow.epoch && state.is_open()).then_some((slot, state))
+}
+
+/// A flow to be opened.
+#[derive(Clone, Copy, Debug)]
+pub struct NewFlow {
+    /// What identifies it.
+    pub key: FlowKey,
+    /// Now.
+    pub moment: Moment,
+    /// TCP: the acknowledgment that answers the SYN.
+    pub expected_ack: u32,
+    /// TCP: whether this is a SYN that may end a closing flow with the same key.
+    pub is_syn: bool,
+}
+
+/// How the opening of a flow ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opened {
+    /// There is an open flow; it may be another CPU's.
+    Flow(FlowRef),
+    /// Refused.
+    Refused(DropReason),
+    /// The next hop must be resolved first, asking from an ENI's address.
+    Unresolved(NextHopKey, Addr),
+}
+
+/// What policy and routing say of a flow, and the generation they are of.
+struct Verdict {
+    generation: u64,
+    next_hop: u32,
+}
+
+enum Judged {
+    Allowed(Verdict),
+    Refused(DropReason),
+    Unresolved(NextHopKey, Addr),
+}
+
+/// Judges a flow on an ENI: the seam where policy joins. The generation is read
+/// before anything it stands for, so that a verdict is never newer than its label.
+#[inline(always)]
+fn judge<T: Tables>(tables: &T, eni_index: u32, remote: Addr) -> Judged {
+    let generation = tables.generation(eni_index);
+    let Some(eni) = tables.eni(eni_index) else {
+        return Judged::Refused(DropReason::NoRoute);
+    };
+    let Some(address) = route(eni, remote) else {
+        return Judged::Refused(DropReason::NoRoute);
+    };
+    let key = NextHopKey {
+        uplink: eni.uplink,
+        address,
+    };
+    match tables.next_hop_index(&key) {
+        Some(index)
+            if tables
+                .next_hop(index)
+                .is_some_and(|hop| hop.mac.load() != 0) =>
+        {
+            Judged::Allowed(Verdict {
+                generation,
+                next_hop: index,
+            })
+        }
+        _ => Judged::Unresolved(key, eni.address),
+    }
+}
+
+/// The neighbour that a destination is reached by: itself inside the subnet, the
+/// subnet's router outside.
+#[inline(always)]
+pub fn route(eni: &Eni, remote: Addr) -> Option<Addr> {
+    if remote.shares_prefix(eni.subnet, eni.prefix_len) {
+        return Some(remote);
+    }
+    (!eni.router.is_unspecified()).then_some(eni.router)
+}
+
+/// Judges an open flow again after its ENI's generation moved.
+#[inline(always)]
+pub fn judge_again<T: Tables>(tables: &T, slot: &Slot) -> Opened {
+    match judge(tables, slot.eni() as u32, slot.remote()) {
+        Judged::Allowed(verdict) => {
+            let outside = slot.next_hop.load() & 0xffff;
+            slot.next_hop.store(verdict.next_hop << 16 | outside);
+            slot.verdict_generation.store(verdict.generation);
+            Opened::Flow(FlowRef { slot: 0, epoch: 0 })
+        }
+        Judged::Refused(reason) => Opened::Refused(reason),
+        Judged::Unresolved(key, source) => Opened::Unresolved(key, source),
+    }
+}
+
+/// Opens a flow for an environment's packet that belongs to none, or whose flow
+/// is over and gives way to a new connection.
+#[inline(always)]
+pub fn open<T: Tables>(tables: &T, new: &NewFlow) -> Opened {
+    let index = new.key.environment as u32;
+    let (Some(environment), Some(state)) =
+        (tables.environment(index), tables.environment_state(index))
+    else {
+        return Opened::Refused(DropReason::LinkUnknown);
+    };
+    if !new.key.remote.v4().is_unicast() {
+        return Opened::Refused(DropReason::DestinationNotUnicast);
+    }
+    if new.key.remote == environment.gateway {
+        return Opened::Refused(DropReason::ToGateway);
+    }
+    let Some(group) = tables.group(environment.group) else {
+        return Opened::Refused(DropReason::NoRoute);
+    };
+    let verdict = match judge(tables, group.enis[0], new.key.remote) {
+        Judged::Allowed(verdict) => verdict,
+        Judged::Refused(reason) => return Opened::Refused(reason),
+        Judged::Unresolved(key, source) => return Opened::Unresolved(key, source),
+    };
+    if new.is_syn
+        && let Some((flow, slot, old)) = lookup(tables, &new.key)
+        && !expiry::retire(tables, flow.slot, slot, old)
+    {
+        return Opened::Refused(DropReason::FlowSetupRace);
+    }
+    if state.flows.fetch_add(1) >= environment.flow_quota as u64 {
+        state.flows.fetch_add(u64::MAX);
+        return Opened::Refused(DropReason::EnvironmentQuota);
+    }
+    let settled = if within_rate(environment, state, new.moment.ns) {
+        settle(tables, new, group, &verdict)
+    } else {
+        Settled::Refused(DropReason::NewFlowRate)
+    };
+    match settled {
+        Settled::Mine(flow) => {
+            tables.count(Stat::FlowsOpened);
+            Opened::Flow(flow)
+        }
+        Settled::Theirs(flow) => {
+            state.flows.fetch_add(u64::MAX);
+            Opened::Flow(flow)
+        }
+        Settled::Refused(reason) => {
+            state.flows.fetch_add(u64::MAX);
+            Opened::Refused(reason)
+        }
+    }
+}
+
+/// The new-flow rate of an environment: a generic cell rate algorithm in one word.
+#[inline(always)]
+fn within_rate(environment: &Environment, state: &EnvironmentState, now: u64) -> bool {
+    let interval = environment.flow_interval_ns as u64;
+    if interval == 0 {
+        return true;
+    }
+    for _ in 0..4 {
+        let expected = state.next_flow_ns.load();
+        let start = if expected > now { expected } else { now };
+        if start - now > environment.flow_burst_ns {
+            return false;
+        }
+        if state
+            .next_flow_ns
+            .compare_exchange(expected, start + interval)
+        {
+            return true;
+        }
+    }
+    false
+}
+
+/// A connection of an ENI and a port on it.
+#[derive(Clone, Copy)]
+struct Place {
+    eni: u32,
+    claim: Claim,
+}
+
+enum Settled {
+    /// This CPU opened the flow.
+    Mine(FlowRef),
+    /// Another CPU opened it first.
+    Theirs(FlowRef),
+    /// Nobody did.
+    Refused(DropReason),
+}
+
+/// Claims a place for the flow and opens it there.
+#[inline(always)]
+fn settle<T: Tables>(tables: &T, new: &NewFlow, group: &Group, verdict: &Verdict) -> Settled {
+    let place = match claim_in_group(tables, group, new) {
+        Ok(place) => place,
+        Err(reason) => return Settled::Refused(reason),
+    };
+    let settled = fill(tables, new, verdict, place);
+    if !matches!(settled, Settled::Mine(_)) {
+        pool::release(tables, place.claim.slot);
+        leave(tables, place.eni);
+    }
+    settled
+}
+
+/// Fills the slot of a claimed port, links it and opens it; on failure the slot
+/// is free again and the port still claimed.
+#[inline(always)]
+fn fill<T: Tables>(tables: &T, new: &NewFlow, verdict: &Verdict, place: Place) -> Settled {
+    let Some(slot) = tables.slot(place.claim.slot) else {
+        return Settled::Refused(DropReason::SlabExhausted);
+    };
+    let old = slot.state();
+    let epoch = old.epoch().wrapping_add(1);
+    let protocol = new.key.protocol;
+    let claiming = State::new(Phase::Claiming, protocol, epoch);
+    if old.phase() != Phase::Free || !slot.state.compare_exchange(old.0, claiming.0) {
+        tables.count(Stat::SlotConflicts);
+        return Settled::Refused(DropReason::PortsContended);
+    }
+    write(slot, new, verdict, place);
+    let flow = FlowRef {
+        slot: place.claim.slot,
+        epoch,
+    };
+    let settled = match tables.insert_flow(&new.key, flow) {
+        Insertion::Done => {
+            let phase = if protocol == TCP {
+                Phase::TcpSynSent
+            } else {
+                Phase::UdpNew
+            };
+            slot.state.store(claiming.with_phase(phase).0);
+            return Settled::Mine(flow);
+        }
+        Insertion::Failed => Settled::Refused(DropReason::FlowTableFull),
+        Insertion::Exists => match lookup(tables, &new.key) {
+            Some((winner, ..)) => Settled::Theirs(winner),
+            None => Settled::Refused(DropReason::FlowSetupRace),
+        },
+    };
+    slot.state.store(claiming.with_phase(Phase::Free).0);
+    settled
+}
+
+#[inline(always)]
+fn write(slot: &Slot, new: &NewFlow, verdict: &Verdict, place: Place) {
+    let tick = new.moment.tick.0;
+    let outside = crate::addr::Port::new(place.claim.port).to_wire() as u32;
+    let (inside, remote) = (new.key.inside_port.to_wire(), new.key.remote_port.to_wire());
+    slot.verdict_generation.store(verdict.generation);
+    slot.set_remote(new.key.remote);
+    slot.owners
+        .store((new.key.environment as u32) << 16 | place.eni);
+    slot.ports.store((inside as u32) << 16 | remote as u32);
+    slot.next_hop.store(verdict.next_hop << 16 | outside);
+    slot.generation.store(new.key.generation);
+    slot.expected_ack.store(new.expected_ack);
+    slot.reply_next.store(0);
+    slot.tcp_flags.store(0);
+    for word in [
+        &slot.forward_bytes,
+        &slot.forward_packets,
+        &slot.reply_bytes,
+        &slot.reply_packets,
+        &slot.exported_forward_bytes,
+        &slot.exported_reply_bytes,
+    ] {
+        word.store(0);
+    }
+    slot.exported_forward_packets.store(0);
+    slot.exported_reply_packets.store(0);
+    slot.forward_last.store(tick);
+    slot.reply_last.store(tick);
+    slot.created.store(tick);
+}
+
+/// A place on the first ENI of the group that has one. When none has, an expired
+/// flow may still be there that no sweep has seen: it gives up its port.
+#[inline(always)]
+fn claim_in_group<T: Tables>(
+    tables: &T,
+    group: &Group,
+    new: &NewFlow,
+) -> Result<Place, DropReason> {
+    let random = tables.random();
+    let mut reason = DropReason::PortsExhausted;
+    let mut i = 0;
+    while i < GROUP_ENIS && (i as u32) < group.count {
+        match claim_on(tables, group.enis[i], new.key.protocol, random) {
+            Ok(place) => return Ok(place),
+            Err(why) => reason = why,
+        }
+        i += 1;
+    }
+    let eni = group.enis[if group.count > 1 {
+        random as usize % GROUP_ENIS
+    } else {
+        0
+    }];
+    if expiry::reclaim(tables, eni, new.key.protocol, new.moment.tick) {
+        return claim_on(tables, eni, new.key.protocol, random);
+    }
+    Err(reason)
+}
+
+/// Claims a connection of an ENI and a port of its pool.
+#[inline(always)]
+fn claim_on<T: Tables>(
+    tables: &T,
+    eni_index: u32,
+    protocol: u8,
+    random: u32,
+) -> Result<Place, DropReason> {
+    let (Some(eni), Some(state)) = (tables.eni(eni_index), tables.eni_state(eni_index)) else {
+        return Err(DropReason::PortsExhausted);
+    };
+    let before = state.connections.fetch_add(1);
+    if before >= eni.connection_limit as u64 {
+        state.connections.fetch_add(u64::MAX);
+        return Err(DropReason::PortsExhausted);
+    }
+    match tables.claim(pool_index(eni_index, protocol), random) {
+        Ok(claim) => {
+            if before + 1 >= eni.high_water as u64 {
+                tell_high_water(tables, state, eni_index, before + 1);
+            }
+            Ok(Place {
+                eni: eni_index,
+                claim,
+            })
+        }
+        Err(error) => {
+            state.connections.fetch_add(u64::MAX);
+            Err(match error {
+                ClaimError::Exhausted => DropReason::PortsExhausted,
+                ClaimError::SlabExhausted => DropReason::SlabExhausted,
+                ClaimError::Contended => DropReason::PortsContended,
+            })
+        }
+    }
+}
+
+/// Tells the agent once that an ENI is nearly full.
+#[inline(always)]
+fn tell_high_water<T: Tables>(tables: &T, state: &EniState, eni: u32, connections: u64) {
+    if state.high_water_told.load() == 0 && state.high_water_told.compare_exchange(0, 1) {
+        tables.event(Event {
+            kind: Event::HIGH_WATER,
+            eni,
+            value: connections,
+        });
+    }
+}
+
+/// Gives back a connection of an ENI.
+#[inline(always)]
+pub(crate) fn leave<T: Tables>(tables: &T, eni_index: u32) {
+    let (Some(eni), Some(state)) = (tables.eni(eni_index), tables.eni_state(eni_index)) else {
+        return;
+    };
+    let left = state.connections.fetch_add(u64::MAX).wrapping_sub(1);
+    // An eighth below the mark, so that a count hovering at it tells once.
+    let rearm_below = eni.high_water as u64 / 8 * 7;
+    if left < rearm_below && state.high_water_told.load() != 0 {
+        state.high_water_told.store(0);
+    }
+}
+
+/// What of a TCP segment moves the state machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment {
+    /// Flags.
+    pub flags: u8,
+    /// Sequence number.
+    pub sequence: u32,
+    /// Acknowledgment number.
+    pub acknowledgment: u32,
+    /// The sequence number after it.
+    pub end: u32,
+}
+
+/// Moves the flow's phase by a packet. `false` if the flow was taken down
+/// meanwhile: the packet belongs to no flow then.
+#[inline(always)]
+pub fn observe(slot: &Slot, state: State, direction: Direction, segment: Option<&Segment>) -> bool {
+    let (flags, credible) = match segment {
+        Some(segment) => (
+            segment.flags,
+            credible(slot, state.phase(), direction, segment),
+        ),
+        None => (0, true),
+    };
+    let next = |phase| match segment {
+        Some(_) => state::after_tcp(phase, direction, flags, credible),
+        None => state::after_udp(phase, direction),
+    };
+    note_flags(slot, direction, flags);
+    let mut state = state;
+    for _ in 0..3 {
+        let phase = state.phase();
+        let after = next(phase);
+        if after as u8 == phase as u8
+            || slot
+                .state
+                .compare_exchange(state.0, state.with_phase(after).0)
+        {
+            return true;
+        }
+        let now = slot.state();
+        if now.epoch() != state.epoch() || !now.is_open() {
+            return false;
+        }
+        state = now;
+    }
+    true
+}
+
+/// Whether a segment may shorten the flow's life, and follows the remote's
+/// sequence numbers. The environment may always end its own flow: its link
+/// proves who it is. A remote could be anyone who guesses a tuple.
+#[inline(always)]
+fn credible(slot: &Slot, phase: Phase, direction: Direction, segment: &Segment) -> bool {
+    if matches!(direction, Direction::Forward) {
+        return true;
+    }
+    if matches!(phase, Phase::TcpSynSent) {
+        let answers = segment.acknowledgment == slot.expected_ack.load();
+        if segment.flags & tcp_flags::SYN != 0 {
+            slot.reply_next.store(segment.end);
+        }
+        return answers;
+    }
+    let next = slot.reply_next.load();
+    let credible = state::is_credible(segment.sequence, next);
+    if credible && (segment.end.wrapping_sub(next) as i32) > 0 {
+        slot.reply_next.store(segment.end);
+    }
+    credible
+}
+
+/// Remembers the flags that flow logs report.
+#[inline(always)]
+fn note_flags(slot: &Slot, direction: Direction, flags: u8) {
+    let telling = (flags & (tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST)) as u32;
+    if telling == 0 {
+        return;
+    }
+    // SYN/ACK is reported apart from SYN: bit 4 stands beside bit 1.
+    let with_ack = if flags & tcp_flags::SYN != 0 {
+        flags & tcp_flags::ACK
+    } else {
+        0
+    } as u32;
+    let bits = match direction {
+        Direction::Forward => (telling | with_ack) << 8,
+        Direction::Reply => telling | with_ack,
+    };
+    if slot.tcp_flags.load() & bits != bits {
+        slot.tcp_flags.fetch_or(bits);
+    }
+}
+
+/// Counts a packet of `bytes` on its flow. The stamp is stored only when it
+/// changes, so that CPUs do not fight for the line.
+#[inline(always)]
+pub fn account(slot: &Slot, direction: Direction, bytes: u16, now: Tick) {
+    let (packets, total, last) = match direction {
+        Direction::Forward => (
+            &slot.forward_packets,
+            &slot.forward_bytes,
+            &slot.forward_last,
+        ),
+        Direction::Reply => (&slot.reply_packets, &slot.reply_bytes, &slot.reply_last),
+    };
+    packets.add(1);
+    total.add(bytes as u64);
+    if last.load() != now.0 {
+        last.store(now.0);
+    }
+}

@@ -1,0 +1,388 @@
+//! From the VPC to an environment: (uplink, address) → ENI, port → slot by
+//! arithmetic, does the peer match, rewrite, redirect. Whatever answers no flow is
+//! dropped: V2N is one way (RFC 4787 REQ-8 address- and port-dependent filtering,
+//! RFC 5382 REQ-4 silence).
+
+use crate::{
+    addr::{Addr, Mac},
+    answer::{self, Error, Station},
+    drop::DropReason,
+    flow::{self, Moment},
+    fragment,
+    layout::{EniKey, Environment, FlowRef, Fragment, Link, NextHopKey, Owner, Slot, Stat, Uplink},
+    packet::Packet,
+    pool, quoted,
+    rewrite::{self, Rewrite},
+    state::{Direction, ICMP, State, TCP, UDP},
+    tables::Tables,
+    transport,
+    verdict::{Arrival, Outcome, Port, Step, Verdict, answered},
+    wire::{
+        arp::{self, Arp},
+        ethernet::{self, Ethernet},
+        icmp::{self, Icmp},
+        ipv4,
+    },
+};
+
+/// Decides on a packet that arrived on an uplink, and rewrites it.
+#[inline(always)]
+pub fn from_uplink<T: Tables, P: Packet>(
+    tables: &T,
+    packet: &mut P,
+    ifindex: u32,
+    moment: Moment,
+) -> Outcome {
+    let link = tables
+        .link(ifindex)
+        .filter(|link| link.kind == Link::UPLINK);
+    let Some(uplink) = link.and_then(|link| tables.uplink(link.index)) else {
+        return Outcome {
+            verdict: Verdict::Drop(DropReason::LinkUnknown),
+            owner: Owner::HOST,
+        };
+    };
+    let index = link.map_or(0, |link| link.index);
+    let from = From {
+        tables,
+        uplink,
+        arrival: Arrival {
+            ifindex,
+            index,
+            moment,
+        },
+    };
+    from.frame(packet)
+}
+
+struct From<'t, T> {
+    tables: &'t T,
+    uplink: &'t Uplink,
+    arrival: Arrival,
+}
+
+/// Where a reply goes.
+struct Way<'t> {
+    environment: &'t Environment,
+    index: u32,
+    mac: Mac,
+}
+
+impl<'t, T: Tables> From<'t, T> {
+    #[inline(always)]
+    fn frame<P: Packet>(&self, packet: &mut P) -> Outcome {
+        let owner = Owner::uplink(self.arrival.index);
+        let Some(ethernet) = packet.header::<Ethernet>(0) else {
+            return Outcome {
+                verdict: Verdict::Drop(DropReason::FrameTruncated),
+                owner,
+            };
+        };
+        let for_link = ethernet.destination == self.uplink.mac;
+        match ethernet.ethertype {
+            ethernet::IPV4 if for_link => self.ipv4(packet),
+            ethernet::ARP => Outcome {
+                verdict: self.arp(packet),
+                owner,
+            },
+            ethernet::IPV4 => self.not_ours(DropReason::NotForLink),
+            ethernet::VLAN | ethernet::QINQ => self.not_ours(DropReason::VlanTagged),
+            _ => self.not_ours(DropReason::EthertypeUnsupported),
+        }
+    }
+
+    /// What is for no ENI: the host's own traffic on a shared uplink.
+    #[inline(always)]
+    fn not_ours(&self, reason: DropReason) -> Outcome {
+        let shared = self.uplink.flags & Uplink::SHARED != 0;
+        let verdict = if shared {
+            Verdict::Pass
+        } else {
+            Verdict::Drop(reason)
+        };
+        Outcome {
+            verdict,
+            owner: Owner::uplink(self.arrival.index),
+        }
+    }
+
+    #[inline(always)]
+    fn ipv4<P: Packet>(&self, packet: &mut P) -> Outcome {
+        let ip = match ipv4::parse(packet, ethernet::LEN) {
+            Ok(ip) => ip,
+            Err(reason) => return self.not_ours(reason),
+        };
+        let address = Addr::from_v4(ip.destination);
+        let key = EniKey {
+            uplink: self.arrival.index,
+            address,
+        };
+        let Some(eni) = self.tables.eni_by_address(&key) else {
+            return self.not_ours(DropReason::NotAnEni);
+        };
+        let (Ok(verdict) | Err(verdict)) = self.to_eni(packet, &ip, eni);
+        Outcome {
+            verdict,
+            owner: Owner::eni(eni),
+        }
+    }
+
+    #[inline(always)]
+    fn to_eni<P: Packet>(&self, packet: &mut P, ip: &ipv4::View, eni: u32) -> Step<Verdict> {
+        if ip.is_fragment() {
+            fragment::check(ip)?;
+        }
+        match ip.protocol {
+            UDP if ip.is_later_fragment() => self.later_fragment(packet, ip),
+            TCP | UDP => self.datagram(packet, ip, eni),
+            ICMP => self.icmp(packet, ip, eni),
+            _ => Err(DropReason::ProtocolUnsupported.into()),
+        }
+    }
+
+    #[inline(always)]
+    fn datagram<P: Packet>(&self, packet: &mut P, ip: &ipv4::View, eni: u32) -> Step<Verdict> {
+        let transport = transport::parse(packet, ip)?;
+        let (flow, slot, state) = self
+            .find(
+                eni,
+                ip.protocol,
+                transport.destination,
+                Addr::from_v4(ip.source),
+                transport.source,
+            )
+            .ok_or(DropReason::Unsolicited)?;
+        let way = self.way(slot)?;
+        self.check_size(packet, ip, &way)?;
+        let segment = (ip.protocol == TCP).then_some(&transport.segment);
+        if !flow::observe(slot, state, Direction::Reply, segment) {
+            return Err(DropReason::Unsolicited.into());
+        }
+        if ip.is_fragment() {
+            let key = fragment::key(&self.arrival, 0, ip);
+            let created = self.arrival.moment.tick.0;
+            let note = Fragment {
+                flow,
+                created,
+                outside_id: ip.id,
+                reserved: 0,
+            };
+            self.tables.insert_fragment(&key, &note);
+        }
+        let rewrite = self.rewrite(&way, slot);
+        let completed = rewrite::apply(packet, ip, &transport, &rewrite)?;
+        if completed.0 {
+            self.tables.count(Stat::ChecksumsCompleted);
+        }
+        flow::account(
+            slot,
+            Direction::Reply,
+            ip.total_len,
+            self.arrival.moment.tick,
+        );
+        Ok(Verdict::Send(Port::Environment(way.index)))
+    }
+
+    /// The open flow that owns a port of an ENI, if this peer is its other end.
+    #[inline(always)]
+    fn find(
+        &self,
+        eni: u32,
+        protocol: u8,
+        outside_port: crate::addr::Port,
+        remote: Addr,
+        remote_port: crate::addr::Port,
+    ) -> Option<(FlowRef, &'t Slot, State)> {
+        let pool = self.tables.pool(flow::pool_index(eni, protocol))?;
+        let index = pool::slot_of_port(pool, outside_port.number())?;
+        let slot = self.tables.slot(index)?;
+        let state = slot.state();
+        // The block may have changed hands between the two look-ups, so the slot
+        // itself says whose it is.
+        let matches = state.is_open()
+            && state.protocol() == protocol
+            && slot.eni() as u32 == eni
+            && slot.outside_port() == outside_port
+            && slot.remote_port() == remote_port
+            && slot.remote() == remote;
+        matches.then_some((
+            FlowRef {
+                slot: index,
+                epoch: state.epoch(),
+            },
+            slot,
+            state,
+        ))
+    }
+
+    #[inline(always)]
+    fn way(&self, slot: &Slot) -> Step<Way<'t>> {
+        let index = slot.environment() as u32;
+        let environment = self
+            .tables
+            .environment(index)
+            .ok_or(DropReason::EnvironmentGone)?;
+        if environment.generation != slot.generation.load() || environment.ifindex == 0 {
+            return Err(DropReason::EnvironmentGone.into());
+        }
+        let state = self
+            .tables
+            .environment_state(index)
+            .ok_or(DropReason::EnvironmentGone)?;
+        match state.mac.load() {
+            0 => Err(DropReason::EnvironmentMacUnknown.into()),
+            mac => Ok(Way {
+                environment,
+                index,
+                mac: Mac::from_word(mac),
+            }),
+        }
+    }
+
+    /// TTL, and the MTU of the environment's link.
+    #[inline(always)]
+    fn check_size<P: Packet>(&self, packet: &mut P, ip: &ipv4::View, way: &Way<'_>) -> Step<()> {
+        if ip.ttl <= 1 {
+            return Err(DropReason::TtlExpired.into());
+        }
+        if ip.total_len as u32 <= way.environment.mtu {
+            return Ok(());
+        }
+        let reason = DropReason::FragmentationNeeded;
+        if ip.protocol == ICMP || ip.is_later_fragment() {
+            return Err(reason.into());
+        }
+        let station = Station {
+            mac: self.uplink.mac,
+            address: ip.destination,
+        };
+        let error = Error::fragmentation_needed(way.environment.mtu as u16);
+        let built = answer::icmp_error(packet, ip, station, error);
+        Err(answered(
+            built,
+            Port::Uplink(self.arrival.index),
+            Some(reason),
+        ))
+    }
+
+    #[inline(always)]
+    fn rewrite(&self, way: &Way<'_>, slot: &Slot) -> Rewrite {
+        let mtu = if self.uplink.mtu < way.environment.mtu {
+            self.uplink.mtu
+        } else {
+            way.environment.mtu
+        };
+        Rewrite {
+            direction: Direction::Reply,
+            address: way.environment.address.v4(),
+            port: slot.inside_port(),
+            destination_mac: way.mac,
+            source_mac: Mac::GATEWAY,
+            id: None,
+            mss: mtu.wrapping_sub(40) as u16,
+            completes_checksums: self.uplink.flags & Uplink::PARTIAL_CHECKSUMS != 0,
+        }
+    }
+
+    #[inline(always)]
+    fn later_fragment<P: Packet>(&self, packet: &mut P, ip: &ipv4::View) -> Step<Verdict> {
+        let key = fragment::key(&self.arrival, 0, ip);
+        let found = fragment::find(self.tables, &key, self.arrival.moment.tick)?;
+        let (slot, _) =
+            flow::resolve(self.tables, found.flow).ok_or(DropReason::FragmentUnknown)?;
+        let way = self.way(slot)?;
+        self.check_size(packet, ip, &way)?;
+        rewrite::apply_network(packet, ip, &self.rewrite(&way, slot))?;
+        flow::account(
+            slot,
+            Direction::Reply,
+            ip.total_len,
+            self.arrival.moment.tick,
+        );
+        Ok(Verdict::Send(Port::Environment(way.index)))
+    }
+
+    /// An error about what an environment sent; from any router on the way.
+    #[inline(always)]
+    fn icmp<P: Packet>(&self, packet: &mut P, ip: &ipv4::View, eni: u32) -> Step<Verdict> {
+        let header = packet
+            .header::<Icmp>(ip.l4())
+            .ok_or(DropReason::L4Truncated)?;
+        if ip.payload_len() < icmp::LEN {
+            return Err(DropReason::L4Truncated.into());
+        }
+        if !header.is_error() {
+            return Err(DropReason::Unsolicited.into());
+        }
+        let quote = quoted::parse(packet, ip)?;
+        if quote.source != ip.destination {
+            return Err(DropReason::IcmpMalformed.into());
+        }
+        let (_, slot, _) = self
+            .find(
+                eni,
+                quote.protocol,
+                quote.source_port,
+                Addr::from_v4(quote.destination),
+                quote.destination_port,
+            )
+            .ok_or(DropReason::IcmpUnmatched)?;
+        let way = self.way(slot)?;
+        self.check_size(packet, ip, &way)?;
+        let rewrite = self.rewrite(&way, slot);
+        quoted::apply(packet, ip, &quote, &rewrite)?;
+        rewrite::apply_network(packet, ip, &rewrite)?;
+        Ok(Verdict::Send(Port::Environment(way.index)))
+    }
+
+    #[inline(always)]
+    fn arp<P: Packet>(&self, packet: &mut P) -> Verdict {
+        let Some(arp) = packet.header::<Arp>(ethernet::LEN).copied() else {
+            return self.not_ours(DropReason::FrameTruncated).verdict;
+        };
+        if !arp.is_ipv4_over_ethernet() {
+            return self.not_ours(DropReason::ArpIgnored).verdict;
+        }
+        self.learn(&arp);
+        let address = Addr::from_v4(arp.target.v4());
+        let key = EniKey {
+            uplink: self.arrival.index,
+            address,
+        };
+        if self.tables.eni_by_address(&key).is_none() {
+            return self.not_ours(DropReason::ArpIgnored).verdict;
+        }
+        if arp.operation != arp::REQUEST {
+            // An answer to the agent's question: it has been learnt.
+            return Verdict::Pass;
+        }
+        let station = Station {
+            mac: self.uplink.mac,
+            address: arp.target.v4(),
+        };
+        let built = answer::arp_reply(packet, station);
+        answered(built, Port::Uplink(self.arrival.index), None)
+    }
+
+    /// Learns a neighbour from any ARP packet it sends (RFC 826's merge flag):
+    /// only one that the agent has made an entry for, so nobody can fill the table.
+    #[inline(always)]
+    fn learn(&self, arp: &Arp) {
+        let address = Addr::from_v4(arp.sender.v4());
+        let key = NextHopKey {
+            uplink: self.arrival.index,
+            address,
+        };
+        let Some(next_hop) = self
+            .tables
+            .next_hop_index(&key)
+            .and_then(|index| self.tables.next_hop(index))
+        else {
+            return;
+        };
+        if arp.sender_mac.is_unicast() {
+            next_hop.mac.store(arp.sender_mac.to_word());
+            next_hop.confirmed.store(self.arrival.moment.tick.0);
+        }
+    }
+}
