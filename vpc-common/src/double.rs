@@ -2,6 +2,7 @@
 //! `cargo test`, on several threads where that matters.
 
 use std::{
+    cell::RefCell,
     collections::HashMap,
     sync::{
         Mutex, RwLock,
@@ -16,6 +17,7 @@ use crate::{
     pool,
     state::Timeouts,
     tables::{Insertion, Removal, Tables},
+    verdict::Awaited,
 };
 
 /// The double of the maps. Fields that the agent writes are public.
@@ -274,6 +276,8 @@ pub struct Buffer {
     words: Vec<u64>,
     start: usize,
     end: usize,
+    /// What the packet was handed over for.
+    pub handed_over: RefCell<Option<(Owner, Awaited)>>,
 }
 
 /// Bytes before the packet, as XDP has.
@@ -293,6 +297,7 @@ impl Buffer {
             words: vec![0; ROOM / 8],
             start: HEADROOM,
             end: HEADROOM + frame.len(),
+            handed_over: RefCell::new(None),
         };
         buffer.bytes_mut()[HEADROOM..HEADROOM + frame.len()].copy_from_slice(frame);
         buffer
@@ -324,6 +329,10 @@ impl Buffer {
 impl Packet for Buffer {
     fn len(&self) -> usize {
         self.end - self.start
+    }
+
+    fn holds(&self, at: usize, len: usize) -> bool {
+        self.range(at, len).is_some()
     }
 
     fn header<T: Header>(&self, at: usize) -> Option<&T> {
@@ -367,5 +376,10 @@ impl Packet for Buffer {
 
     fn truncate(&mut self, len: usize) -> Option<()> {
         (len <= self.len()).then(|| self.end = self.start + len)
+    }
+
+    fn hand_over(&self, owner: Owner, awaited: &Awaited) -> Option<()> {
+        self.handed_over.replace(Some((owner, *awaited)));
+        Some(())
     }
 }

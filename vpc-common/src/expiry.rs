@@ -40,8 +40,8 @@ impl SweepOptions {
 /// Whether an open flow has been idle for longer than its phase allows. Looks at
 /// the second cache line only when the first says "idle".
 #[inline(always)]
-fn is_expired(slot: &Slot, phase: Phase, eni: &Eni, now: Tick) -> bool {
-    let timeout = eni.timeouts.of(phase);
+fn is_expired(slot: &Slot, state: State, eni: &Eni, now: Tick) -> bool {
+    let timeout = eni.timeouts.of(state);
     now.since(Tick(slot.forward_last.load())) >= timeout
         && now.since(Tick(slot.reply_last.load())) >= timeout
 }
@@ -180,7 +180,7 @@ pub fn reclaim<T: Tables>(tables: &T, eni_index: u32, protocol: u8, now: Tick) -
         if let Some(slot) = tables.slot(index) {
             let state = slot.state();
             if state.is_open()
-                && is_expired(slot, state.phase(), eni, now)
+                && is_expired(slot, state, eni, now)
                 && retire(tables, index, slot, state)
             {
                 tables.count(Stat::FlowsReclaimed);
@@ -209,30 +209,33 @@ pub fn sweep_block<T: Tables>(
     let Some(eni) = tables.eni(pool_index / crate::layout::POOLS_PER_ENI) else {
         return;
     };
-    let mut idle = 0u32;
-    let mut word = 0u32;
+    let (mut word, mut free) = (0u32, u64::MAX);
     while word < 4 {
-        let used = !block.words[(word & 3) as usize].load();
-        if used == 0 {
-            idle += 1;
-        } else {
-            let mut bit = 0u32;
-            while bit < 64 {
-                if used >> bit & 1 != 0 {
-                    let slot = index << 8 | word << 6 | bit;
-                    sweep_slot(tables, slot, eni, now, options, result);
-                }
-                bit += 1;
+        let bits = block.words[(word & 3) as usize].load();
+        free &= bits;
+        let mut bit = 0u32;
+        while bit < 64 && bits != u64::MAX {
+            if bits >> bit & 1 == 0 {
+                sweep_slot(
+                    tables,
+                    index << 8 | word << 6 | bit,
+                    eni,
+                    now,
+                    options,
+                    result,
+                );
             }
+            bit += 1;
         }
         word += 1;
     }
     result.slots += BLOCK_PORTS as u64;
-    if idle == 4 && pool::return_block(tables, index) {
+    if free == u64::MAX && pool::return_block(tables, index) {
         result.returned += 1;
     }
 }
 
+/// The common part of a slot's sweep: a look at its first cache line.
 #[inline(always)]
 fn sweep_slot<T: Tables>(
     tables: &T,
@@ -249,13 +252,10 @@ fn sweep_slot<T: Tables>(
     if !state.is_open() {
         return;
     }
-    let timeout = eni.timeouts.of(state.phase());
-    if now.since(Tick(slot.forward_last.load())) >= timeout || options.0 != 0 {
-        if !attend(tables, index, slot, state, (eni, now), options) {
-            result.open += 1;
-        } else {
-            result.expired += 1;
-        }
+    let timeout = eni.timeouts.of(state);
+    let idle = now.since(Tick(slot.forward_last.load())) >= timeout;
+    if (idle || options.0 != 0) && tables.attend(index, now, options) {
+        result.expired += 1;
     } else {
         result.open += 1;
     }
@@ -263,16 +263,19 @@ fn sweep_slot<T: Tables>(
 
 /// The rare part of a slot's sweep; whether the flow ended.
 #[inline(always)]
-fn attend<T: Tables>(
-    tables: &T,
-    index: u32,
-    slot: &Slot,
-    state: State,
-    (eni, now): (&Eni, Tick),
-    options: SweepOptions,
-) -> bool {
-    if is_expired(slot, state.phase(), eni, now) {
-        let is_over = || is_expired(slot, state.phase(), eni, now);
+pub fn attend<T: Tables>(tables: &T, index: u32, now: Tick, options: SweepOptions) -> bool {
+    let Some(slot) = tables.slot(index) else {
+        return false;
+    };
+    let state = slot.state();
+    let Some(eni) = tables.eni(slot.eni() as u32) else {
+        return false;
+    };
+    if !state.is_open() {
+        return false;
+    }
+    let is_over = || is_expired(slot, state, eni, now);
+    if is_over() {
         return take_down(tables, index, slot, state, WhenDeaf::Wait, is_over);
     }
     if options.has(SweepOptions::PURGE) {

@@ -16,7 +16,7 @@ use crate::{
     state::{self, Direction, ICMP, State, TCP, UDP},
     tables::Tables,
     transport::{self, Transport},
-    verdict::{Arrival, Awaited, Outcome, Port, Step, Verdict, answered},
+    verdict::{Arrival, Awaited, Outcome, Port, Step, Verdict},
     wire::{
         arp::{self, Arp},
         ethernet::{self, Ethernet},
@@ -42,7 +42,7 @@ pub fn from_environment<T: Tables, P: Packet>(
         .filter(|link| link.kind == Link::ENVIRONMENT);
     let Some(environment) = link.and_then(|link| tables.environment(link.index)) else {
         return Outcome {
-            verdict: Verdict::Drop(DropReason::LinkUnknown),
+            verdict: Verdict::drop(DropReason::LinkUnknown),
             owner: Owner::HOST,
         };
     };
@@ -79,7 +79,7 @@ struct Way<'t> {
 impl<'t, T: Tables> From<'t, T> {
     #[inline(always)]
     fn port(&self) -> Port {
-        Port::Environment(self.arrival.index)
+        Port::environment(self.arrival.index)
     }
 
     #[inline(always)]
@@ -136,7 +136,7 @@ impl<'t, T: Tables> From<'t, T> {
             Some(found) if !(transport.is_syn() && state::reopens(found.2.phase())) => found,
             _ => self.open(packet, ip, &transport, &key)?,
         };
-        let way = self.way(slot)?;
+        let way = self.way(packet, slot)?;
         if ip.total_len as u32 > way.uplink.mtu {
             let error = Error::fragmentation_needed(way.uplink.mtu as u16);
             return Err(self.error(packet, ip, error, DropReason::FragmentationNeeded));
@@ -160,7 +160,7 @@ impl<'t, T: Tables> From<'t, T> {
             ip.total_len,
             self.arrival.moment.tick,
         );
-        Ok(Verdict::Send(Port::Uplink(way.eni.uplink)))
+        Ok(Verdict::send(Port::uplink(way.eni.uplink)))
     }
 
     #[inline(always)]
@@ -194,7 +194,11 @@ impl<'t, T: Tables> From<'t, T> {
         let is_syn = transport.is_syn();
         if ip.protocol == TCP && !is_syn {
             let built = answer::tcp_reset(packet, ip, transport, Mac::GATEWAY);
-            return Err(answered(built, self.port(), Some(DropReason::TcpMidStream)));
+            return Err(Verdict::answered(
+                built,
+                self.port(),
+                Some(DropReason::TcpMidStream),
+            ));
         }
         self.learn_mac(packet);
         let new = NewFlow {
@@ -210,20 +214,22 @@ impl<'t, T: Tables> From<'t, T> {
                 Ok((flow, slot, state))
             }
             Opened::Refused(reason) => Err(reason.into()),
-            Opened::Unresolved(key, source) => Err(Verdict::Punt(Awaited::NextHop(key, source))),
+            Opened::Unresolved(key, source) => {
+                Err(self.hand_over(packet, &Awaited::NextHop(key, source)))
+            }
         }
     }
 
     /// The way out of a flow, judged again if its ENI's generation moved.
     #[inline(always)]
-    fn way(&self, slot: &Slot) -> Step<Way<'t>> {
+    fn way<P: Packet>(&self, packet: &P, slot: &Slot) -> Step<Way<'t>> {
         let eni_index = slot.eni() as u32;
         if slot.verdict_generation.load() != self.tables.generation(eni_index) {
             match self.tables.judge_again(slot) {
                 Opened::Flow(_) => {}
                 Opened::Refused(reason) => return Err(reason.into()),
                 Opened::Unresolved(key, source) => {
-                    return Err(Verdict::Punt(Awaited::NextHop(key, source)));
+                    return Err(self.hand_over(packet, &Awaited::NextHop(key, source)));
                 }
             }
         }
@@ -237,7 +243,7 @@ impl<'t, T: Tables> From<'t, T> {
                     uplink: eni.uplink,
                     address,
                 };
-                Err(Verdict::Punt(Awaited::NextHop(key, eni.address)))
+                Err(self.hand_over(packet, &Awaited::NextHop(key, eni.address)))
             }
             mac => Ok(Way {
                 eni,
@@ -248,7 +254,7 @@ impl<'t, T: Tables> From<'t, T> {
     }
 
     #[inline(always)]
-    fn rewrite(&self, way: &Way<'_>, slot: &Slot, id: Option<u16>) -> Rewrite {
+    fn rewrite(&self, way: &Way<'_>, slot: &Slot, id: u16) -> Rewrite {
         let mtu = if way.uplink.mtu < self.environment.mtu {
             way.uplink.mtu
         } else {
@@ -270,26 +276,27 @@ impl<'t, T: Tables> From<'t, T> {
     /// not use the same for datagrams that may be fragmented (RFC 6864 §4.3,
     /// RFC 7857 §8).
     #[inline(always)]
-    fn outside_id(&self, slot: &Slot, ip: &ipv4::View) -> Option<u16> {
+    fn outside_id(&self, slot: &Slot, ip: &ipv4::View) -> u16 {
         if ip.dont_fragment() && !ip.is_fragment() {
-            return None;
+            return ip.id;
         }
-        let state = self.tables.eni_state(slot.eni() as u32)?;
-        Some(state.ip_id.fetch_add(1) as u16)
+        match self.tables.eni_state(slot.eni() as u32) {
+            Some(state) => state.ip_id.fetch_add(1) as u16,
+            None => ip.id,
+        }
     }
 
     /// Leaves a note for the later fragments of a datagram.
     #[inline(always)]
-    fn note_first(&self, flow: FlowRef, id: Option<u16>, ip: &ipv4::View) {
+    fn note_first(&self, flow: FlowRef, id: u16, ip: &ipv4::View) {
         let key = fragment::key(&self.arrival, self.environment.generation, ip);
         let created = self.arrival.moment.tick.0;
-        let outside_id = id.unwrap_or(ip.id);
         self.tables.insert_fragment(
             &key,
             &Fragment {
                 flow,
                 created,
-                outside_id,
+                outside_id: id,
                 reserved: 0,
             },
         );
@@ -298,11 +305,13 @@ impl<'t, T: Tables> From<'t, T> {
     #[inline(always)]
     fn later_fragment<P: Packet>(&self, packet: &mut P, ip: &ipv4::View) -> Step<Verdict> {
         let key = fragment::key(&self.arrival, self.environment.generation, ip);
-        let found = fragment::find(self.tables, &key, self.arrival.moment.tick)?;
+        let Some(found) = fragment::find(self.tables, &key, self.arrival.moment.tick) else {
+            return Err(self.hand_over(packet, &Awaited::Fragment(key)));
+        };
         let (slot, _) =
             flow::resolve(self.tables, found.flow).ok_or(DropReason::FragmentUnknown)?;
-        let way = self.way(slot)?;
-        let rewrite = self.rewrite(&way, slot, Some(found.outside_id));
+        let way = self.way(packet, slot)?;
+        let rewrite = self.rewrite(&way, slot, found.outside_id);
         rewrite::apply_network(packet, ip, &rewrite)?;
         flow::account(
             slot,
@@ -310,7 +319,7 @@ impl<'t, T: Tables> From<'t, T> {
             ip.total_len,
             self.arrival.moment.tick,
         );
-        Ok(Verdict::Send(Port::Uplink(way.eni.uplink)))
+        Ok(Verdict::send(Port::uplink(way.eni.uplink)))
     }
 
     #[inline(always)]
@@ -327,7 +336,7 @@ impl<'t, T: Tables> From<'t, T> {
         let for_gateway = ip.destination == self.environment.gateway.v4();
         if header.kind[0] == icmp::ECHO_REQUEST && for_gateway {
             let built = answer::echo_reply(packet, ip, self.gateway());
-            return Ok(answered(built, self.port(), None));
+            return Ok(Verdict::answered(built, self.port(), None));
         }
         Err(DropReason::IcmpQuery.into())
     }
@@ -346,12 +355,24 @@ impl<'t, T: Tables> From<'t, T> {
             quote.source_port,
         );
         let (_, slot, _) = flow::lookup(self.tables, &key).ok_or(DropReason::IcmpUnmatched)?;
-        let way = self.way(slot)?;
+        let way = self.way(packet, slot)?;
         let id = self.outside_id(slot, ip);
         let rewrite = self.rewrite(&way, slot, id);
         quoted::apply(packet, ip, &quote, &rewrite)?;
         rewrite::apply_network(packet, ip, &rewrite)?;
-        Ok(Verdict::Send(Port::Uplink(way.eni.uplink)))
+        Ok(Verdict::send(Port::uplink(way.eni.uplink)))
+    }
+
+    /// Hands the packet to the agent.
+    #[inline(always)]
+    fn hand_over<P: Packet>(&self, packet: &P, awaited: &Awaited) -> Verdict {
+        match packet.hand_over(Owner::environment(self.arrival.index), awaited) {
+            Some(()) => {
+                self.tables.count(Stat::Punts);
+                Verdict::HANDED_OVER
+            }
+            None => Verdict::drop(DropReason::PuntOverflow),
+        }
     }
 
     /// Tells the environment why its packet went no further.
@@ -365,10 +386,10 @@ impl<'t, T: Tables> From<'t, T> {
     ) -> Verdict {
         // No error about an error, nor about a later fragment (RFC 1122 §3.2.2).
         if ip.protocol == ICMP || ip.is_later_fragment() {
-            return Verdict::Drop(reason);
+            return Verdict::drop(reason);
         }
         let built = answer::icmp_error(packet, ip, self.gateway(), error);
-        answered(built, self.port(), Some(reason))
+        Verdict::answered(built, self.port(), Some(reason))
     }
 
     #[inline(always)]
@@ -384,7 +405,7 @@ impl<'t, T: Tables> From<'t, T> {
         }
         self.learn_mac(packet);
         let built = answer::arp_reply(packet, self.gateway());
-        Ok(answered(built, self.port(), None))
+        Ok(Verdict::answered(built, self.port(), None))
     }
 
     /// Learns the environment's MAC from a frame of its own. Its link proves who

@@ -9,7 +9,7 @@ use crate::{
     state::{TCP, UDP},
     tables::Tables,
     time::{Tick, ticks_from_secs},
-    verdict::{Arrival, Awaited, Step, Verdict},
+    verdict::Arrival,
     wire::ipv4,
 };
 
@@ -38,11 +38,11 @@ pub const fn check(ip: &ipv4::View) -> Result<(), DropReason> {
     }
 }
 
-/// What the first fragment of a later one's datagram left behind.
+/// What the first fragment of a later one's datagram left behind, if it came and
+/// not too long ago.
 #[inline(always)]
-pub fn find<T: Tables>(tables: &T, key: &FragmentKey, now: Tick) -> Step<Fragment> {
-    match tables.fragment(key) {
-        Some(found) if now.since(Tick(found.created)) < ticks_from_secs(FRAGMENT_SECS) => Ok(found),
-        _ => Err(Verdict::Punt(Awaited::Fragment(*key))),
-    }
+pub fn find<T: Tables>(tables: &T, key: &FragmentKey, now: Tick) -> Option<Fragment> {
+    tables
+        .fragment(key)
+        .filter(|found| now.since(Tick(found.created)) < ticks_from_secs(FRAGMENT_SECS))
 }

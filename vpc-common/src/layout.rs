@@ -831,7 +831,7 @@ macro_rules! assert_sizes {
 
 assert_sizes! {
     Addr = 16, Mac = 6, Limits = 24, Meta = 32, Link = 8, Environment = 64, EnvironmentState = 64,
-    Uplink = 16, Group = 72, Eni = 112, EniState = 64, EniKey = 20, Pool = 128 + 1024, Block = 64,
+    Uplink = 16, Group = 72, Eni = 128, EniState = 64, EniKey = 20, Pool = 128 + 1024, Block = 64,
     Slab = 32 + 2048, FlowKey = 28, FlowRef = 8, Slot = 128, FragmentKey = 44, Fragment = 16,
     NextHopKey = 20, NextHop = 16, DropKey = 8, Event = 16, FlowRecord = 80, SweepResult = 32,
     NameKey = 8, Punt = 16 + 20 + 44 + 16 + PUNT_FRAME,

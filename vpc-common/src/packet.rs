@@ -1,6 +1,8 @@
 //! Access to the bytes of a packet: the one thing that differs between XDP, TC
 //! and a host test.
 
+use crate::{layout::Owner, verdict::Awaited};
+
 /// A header that can be laid over the bytes of a packet.
 ///
 /// # Safety
@@ -25,6 +27,10 @@ pub trait Packet {
         self.len() == 0
     }
 
+    /// Whether `len` bytes from an offset on are within the packet. Cheaper than
+    /// [`Packet::len`] in the kernel.
+    fn holds(&self, at: usize, len: usize) -> bool;
+
     /// The header at an offset, or `None` if the packet ends before it does.
     fn header<T: Header>(&self, at: usize) -> Option<&T>;
 
@@ -44,4 +50,9 @@ pub trait Packet {
 
     /// Cuts the packet to a length.
     fn truncate(&mut self, len: usize) -> Option<()>;
+
+    /// Hands the packet as it is to the agent, to come back when what it waits for
+    /// is there; should the agent give up, it counts the drop for `owner`. `None`
+    /// if the agent has no room.
+    fn hand_over(&self, owner: Owner, awaited: &Awaited) -> Option<()>;
 }

@@ -16,7 +16,7 @@ use crate::{
     state::{Direction, ICMP, State, TCP, UDP},
     tables::Tables,
     transport,
-    verdict::{Arrival, Outcome, Port, Step, Verdict, answered},
+    verdict::{Arrival, Awaited, Outcome, Port, Step, Verdict},
     wire::{
         arp::{self, Arp},
         ethernet::{self, Ethernet},
@@ -38,7 +38,7 @@ pub fn from_uplink<T: Tables, P: Packet>(
         .filter(|link| link.kind == Link::UPLINK);
     let Some(uplink) = link.and_then(|link| tables.uplink(link.index)) else {
         return Outcome {
-            verdict: Verdict::Drop(DropReason::LinkUnknown),
+            verdict: Verdict::drop(DropReason::LinkUnknown),
             owner: Owner::HOST,
         };
     };
@@ -74,7 +74,7 @@ impl<'t, T: Tables> From<'t, T> {
         let owner = Owner::uplink(self.arrival.index);
         let Some(ethernet) = packet.header::<Ethernet>(0) else {
             return Outcome {
-                verdict: Verdict::Drop(DropReason::FrameTruncated),
+                verdict: Verdict::drop(DropReason::FrameTruncated),
                 owner,
             };
         };
@@ -96,9 +96,9 @@ impl<'t, T: Tables> From<'t, T> {
     fn not_ours(&self, reason: DropReason) -> Outcome {
         let shared = self.uplink.flags & Uplink::SHARED != 0;
         let verdict = if shared {
-            Verdict::Pass
+            Verdict::PASS
         } else {
-            Verdict::Drop(reason)
+            Verdict::drop(reason)
         };
         Outcome {
             verdict,
@@ -169,7 +169,7 @@ impl<'t, T: Tables> From<'t, T> {
             };
             self.tables.insert_fragment(&key, &note);
         }
-        let rewrite = self.rewrite(&way, slot);
+        let rewrite = self.rewrite(&way, slot, ip.id);
         let completed = rewrite::apply(packet, ip, &transport, &rewrite)?;
         if completed.0 {
             self.tables.count(Stat::ChecksumsCompleted);
@@ -180,7 +180,7 @@ impl<'t, T: Tables> From<'t, T> {
             ip.total_len,
             self.arrival.moment.tick,
         );
-        Ok(Verdict::Send(Port::Environment(way.index)))
+        Ok(Verdict::send(Port::environment(way.index)))
     }
 
     /// The open flow that owns a port of an ENI, if this peer is its other end.
@@ -258,15 +258,15 @@ impl<'t, T: Tables> From<'t, T> {
         };
         let error = Error::fragmentation_needed(way.environment.mtu as u16);
         let built = answer::icmp_error(packet, ip, station, error);
-        Err(answered(
+        Err(Verdict::answered(
             built,
-            Port::Uplink(self.arrival.index),
+            Port::uplink(self.arrival.index),
             Some(reason),
         ))
     }
 
     #[inline(always)]
-    fn rewrite(&self, way: &Way<'_>, slot: &Slot) -> Rewrite {
+    fn rewrite(&self, way: &Way<'_>, slot: &Slot, id: u16) -> Rewrite {
         let mtu = if self.uplink.mtu < way.environment.mtu {
             self.uplink.mtu
         } else {
@@ -278,7 +278,7 @@ impl<'t, T: Tables> From<'t, T> {
             port: slot.inside_port(),
             destination_mac: way.mac,
             source_mac: Mac::GATEWAY,
-            id: None,
+            id,
             mss: mtu.wrapping_sub(40) as u16,
             completes_checksums: self.uplink.flags & Uplink::PARTIAL_CHECKSUMS != 0,
         }
@@ -287,19 +287,33 @@ impl<'t, T: Tables> From<'t, T> {
     #[inline(always)]
     fn later_fragment<P: Packet>(&self, packet: &mut P, ip: &ipv4::View) -> Step<Verdict> {
         let key = fragment::key(&self.arrival, 0, ip);
-        let found = fragment::find(self.tables, &key, self.arrival.moment.tick)?;
+        let Some(found) = fragment::find(self.tables, &key, self.arrival.moment.tick) else {
+            return Err(self.hand_over(packet, &Awaited::Fragment(key)));
+        };
         let (slot, _) =
             flow::resolve(self.tables, found.flow).ok_or(DropReason::FragmentUnknown)?;
         let way = self.way(slot)?;
         self.check_size(packet, ip, &way)?;
-        rewrite::apply_network(packet, ip, &self.rewrite(&way, slot))?;
+        rewrite::apply_network(packet, ip, &self.rewrite(&way, slot, ip.id))?;
         flow::account(
             slot,
             Direction::Reply,
             ip.total_len,
             self.arrival.moment.tick,
         );
-        Ok(Verdict::Send(Port::Environment(way.index)))
+        Ok(Verdict::send(Port::environment(way.index)))
+    }
+
+    /// Hands the packet to the agent.
+    #[inline(always)]
+    fn hand_over<P: Packet>(&self, packet: &P, awaited: &Awaited) -> Verdict {
+        match packet.hand_over(Owner::uplink(self.arrival.index), awaited) {
+            Some(()) => {
+                self.tables.count(Stat::Punts);
+                Verdict::HANDED_OVER
+            }
+            None => Verdict::drop(DropReason::PuntOverflow),
+        }
     }
 
     /// An error about what an environment sent; from any router on the way.
@@ -329,10 +343,10 @@ impl<'t, T: Tables> From<'t, T> {
             .ok_or(DropReason::IcmpUnmatched)?;
         let way = self.way(slot)?;
         self.check_size(packet, ip, &way)?;
-        let rewrite = self.rewrite(&way, slot);
+        let rewrite = self.rewrite(&way, slot, ip.id);
         quoted::apply(packet, ip, &quote, &rewrite)?;
         rewrite::apply_network(packet, ip, &rewrite)?;
-        Ok(Verdict::Send(Port::Environment(way.index)))
+        Ok(Verdict::send(Port::environment(way.index)))
     }
 
     #[inline(always)]
@@ -354,14 +368,14 @@ impl<'t, T: Tables> From<'t, T> {
         }
         if arp.operation != arp::REQUEST {
             // An answer to the agent's question: it has been learnt.
-            return Verdict::Pass;
+            return Verdict::PASS;
         }
         let station = Station {
             mac: self.uplink.mac,
             address: arp.target.v4(),
         };
         let built = answer::arp_reply(packet, station);
-        answered(built, Port::Uplink(self.arrival.index), None)
+        Verdict::answered(built, Port::uplink(self.arrival.index), None)
     }
 
     /// Learns a neighbour from any ARP packet it sends (RFC 826's merge flag):

@@ -30,8 +30,8 @@ pub struct Rewrite {
     pub destination_mac: Mac,
     /// Sender of the frame.
     pub source_mac: Mac,
-    /// The identification in place of the packet's; `None` keeps it.
-    pub id: Option<u16>,
+    /// The identification from here on, as on the wire; often the packet's own.
+    pub id: u16,
     /// The largest segment the way allows, for SYN segments.
     pub mss: u16,
     /// Whether the link may hand over half-made checksums.
@@ -96,10 +96,8 @@ pub fn apply_network<P: Packet>(
         u16::from_ne_bytes([ttl, ip.protocol]),
     );
     header.ttl_protocol = [ttl, ip.protocol];
-    if let Some(id) = rewrite.id {
-        delta = delta.word16(header.id, id);
-        header.id = id;
-    }
+    delta = delta.word16(ip.id, rewrite.id);
+    header.id = rewrite.id;
     header.checksum = delta.apply(header.checksum);
     Ok(())
 }

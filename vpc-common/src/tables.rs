@@ -2,6 +2,7 @@
 //! double on the host.
 
 use crate::{
+    expiry::{self, SweepOptions},
     flow::{self, NewFlow, Opened},
     layout::{
         Block, Eni, EniKey, EniState, Environment, EnvironmentState, Event, FlowKey, FlowRecord,
@@ -9,6 +10,7 @@ use crate::{
         Uplink,
     },
     pool::{self, Claim, ClaimError},
+    time::Tick,
 };
 
 /// How an insertion that must not replace ended.
@@ -95,6 +97,13 @@ pub trait Tables {
         Self: Sized,
     {
         flow::judge_again(self, slot)
+    }
+    /// [`expiry::attend`]; as for [`Tables::claim`].
+    fn attend(&self, slot: u32, now: Tick, options: SweepOptions) -> bool
+    where
+        Self: Sized,
+    {
+        expiry::attend(self, slot, now, options)
     }
     /// [`pool::claim`]; the kernel verifies it once, apart from its callers.
     fn claim(&self, pool: u32, random: u32) -> Result<Claim, ClaimError>

@@ -1,4 +1,9 @@
 //! What becomes of a packet: the one thing an entry point turns into an action.
+//!
+//! Verdicts are packed into one word rather than an enum with payloads: where LLVM
+//! merges the paths of an enum, it leaves the payload of the other variants
+//! undefined and shifts whatever register is at hand, and the verifier refuses
+//! that when it is a pointer ("pointer arithmetic with >>= operator prohibited").
 
 use crate::{
     addr::Addr,
@@ -8,12 +13,46 @@ use crate::{
 };
 
 /// An interface this host sends on, by index into its table.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Port {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Port(u32);
+
+impl Port {
+    const UPLINK: u32 = 1 << 31;
+
     /// An environment's.
-    Environment(u32),
+    #[inline(always)]
+    pub const fn environment(index: u32) -> Self {
+        Self(index & !Self::UPLINK)
+    }
+
     /// An uplink.
-    Uplink(u32),
+    #[inline(always)]
+    pub const fn uplink(index: u32) -> Self {
+        Self(index | Self::UPLINK)
+    }
+
+    /// Whether it is an uplink.
+    #[inline(always)]
+    pub const fn is_uplink(self) -> bool {
+        self.0 & Self::UPLINK != 0
+    }
+
+    /// Index into the table of its kind.
+    #[inline(always)]
+    pub const fn index(self) -> u32 {
+        self.0 & !Self::UPLINK
+    }
+}
+
+impl core::fmt::Debug for Port {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let kind = if self.is_uplink() {
+            "uplink"
+        } else {
+            "environment"
+        };
+        write!(f, "{kind} {}", self.index())
+    }
 }
 
 /// What a packet waits for that only the agent can bring.
@@ -25,23 +64,103 @@ pub enum Awaited {
     Fragment(FragmentKey),
 }
 
-/// What becomes of a packet.
+/// What becomes of a packet: a [`Kind`], a reason and a port in one word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Verdict(u64);
+
+/// The kinds of a verdict.
+#[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub enum Kind {
     /// To the host's own stack, unchanged.
-    Pass,
-    /// Out by a port; rewritten.
-    Send(Port),
-    /// Turned into an answer that goes back by the port it came from. If the
-    /// packet itself is dropped thereby, for this reason.
-    Answer(Port, Option<DropReason>),
-    /// To the agent, unchanged; it comes back when what it waits for is there.
-    Punt(Awaited),
-    /// Gone.
-    Drop(DropReason),
+    Pass = 0,
+    /// Out by the port; rewritten.
+    Send = 1,
+    /// Turned into an answer that goes out by the port it came in. If the packet
+    /// itself is dropped thereby, there is a reason.
+    Answer = 2,
+    /// With the agent, unchanged; it comes back when what it waits for is there.
+    HandedOver = 3,
+    /// Gone, for the reason.
+    Drop = 4,
 }
 
-/// A verdict, and whom it is counted for.
+impl Verdict {
+    /// To the host's own stack.
+    pub const PASS: Self = Self(Kind::Pass as u64);
+    /// With the agent.
+    pub const HANDED_OVER: Self = Self(Kind::HandedOver as u64);
+
+    /// Out by a port.
+    #[inline(always)]
+    pub const fn send(port: Port) -> Self {
+        Self(Kind::Send as u64 | (port.0 as u64) << 32)
+    }
+
+    /// Dropped.
+    #[inline(always)]
+    pub const fn drop(reason: DropReason) -> Self {
+        Self(Kind::Drop as u64 | (reason as u64) << 8)
+    }
+
+    /// The verdict of an answer that could, or could not, be built; with the reason
+    /// if the packet that caused it is dropped.
+    #[inline(always)]
+    pub fn answered(built: Option<()>, port: Port, dropped: Option<DropReason>) -> Self {
+        let reason = match dropped {
+            Some(reason) => reason as u64,
+            None => 0,
+        };
+        match (built, reason) {
+            (Some(()), reason) => Self(Kind::Answer as u64 | reason << 8 | (port.0 as u64) << 32),
+            (None, 0) => Self::drop(DropReason::AnswerFailed),
+            (None, reason) => Self(Kind::Drop as u64 | reason << 8),
+        }
+    }
+
+    /// Its kind.
+    #[inline(always)]
+    pub const fn kind(self) -> Kind {
+        match self.0 as u8 {
+            0 => Kind::Pass,
+            1 => Kind::Send,
+            2 => Kind::Answer,
+            3 => Kind::HandedOver,
+            _ => Kind::Drop,
+        }
+    }
+
+    /// The number of its [`DropReason`]; 0 = none.
+    #[inline(always)]
+    pub const fn reason_number(self) -> u32 {
+        (self.0 >> 8) as u32 & 0xff
+    }
+
+    /// Its reason.
+    pub const fn reason(self) -> Option<DropReason> {
+        DropReason::from_number(self.reason_number())
+    }
+
+    /// Its port; only of [`Kind::Send`] and [`Kind::Answer`].
+    #[inline(always)]
+    pub const fn port(self) -> Port {
+        Port((self.0 >> 32) as u32)
+    }
+}
+
+impl core::fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match (self.kind(), self.reason()) {
+            (kind @ (Kind::Send | Kind::Answer), reason) => {
+                write!(f, "{kind:?} to {:?}, {reason:?}", self.port())
+            }
+            (kind, Some(reason)) => write!(f, "{kind:?}, {reason:?}"),
+            (kind, None) => write!(f, "{kind:?}"),
+        }
+    }
+}
+
+/// A verdict, and whom a drop is counted for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outcome {
     /// What becomes of the packet.
@@ -56,17 +175,7 @@ pub type Step<T> = Result<T, Verdict>;
 impl From<DropReason> for Verdict {
     #[inline(always)]
     fn from(reason: DropReason) -> Self {
-        Self::Drop(reason)
-    }
-}
-
-/// The verdict of an answer that could, or could not, be built.
-#[inline(always)]
-pub fn answered(built: Option<()>, port: Port, dropped: Option<DropReason>) -> Verdict {
-    match (built, dropped) {
-        (Some(()), _) => Verdict::Answer(port, dropped),
-        (None, Some(reason)) => Verdict::Drop(reason),
-        (None, None) => Verdict::Drop(DropReason::AnswerFailed),
+        Self::drop(reason)
     }
 }
 

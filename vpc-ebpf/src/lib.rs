@@ -1,1 +1,15 @@
+//! The kernel side: maps, packet access, and the connection of the decisions in
+//! `vpc-common` to both. A branch about NAT does not belong here.
+
 #![no_std]
+#![feature(core_intrinsics)]
+#![expect(
+    internal_features,
+    reason = "BPF atomics are reached through intrinsics only"
+)]
+
+pub mod clock;
+pub mod entry;
+pub mod maps;
+pub mod packet;
+pub mod sweep;

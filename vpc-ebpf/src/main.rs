@@ -1,14 +1,62 @@
+//! The programs of the data path.
+
 #![no_std]
 #![no_main]
-use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
 
+use aya_ebpf::{
+    macros::{raw_tracepoint, xdp},
+    programs::{RawTracePointContext, XdpContext},
+};
+use vpc_common::{expiry::SweepOptions, forward, layout::Owner, reply};
+use vpc_ebpf::{
+    clock, entry,
+    maps::{Maps, count_drop as count},
+    packet::XdpPacket,
+    sweep as sweeping,
+};
+
+/// On an environment's link.
 #[xdp]
-pub fn from_environment(_context: XdpContext) -> u32 {
-    xdp_action::XDP_PASS
+pub fn from_environment(context: XdpContext) -> u32 {
+    let mut packet = XdpPacket::new(context);
+    let ifindex = packet.ifindex();
+    let outcome = forward::from_environment(&Maps, &mut packet, ifindex, clock::now());
+    entry::perform(outcome)
+}
+
+/// On an uplink.
+#[xdp]
+pub fn from_uplink(context: XdpContext) -> u32 {
+    let mut packet = XdpPacket::new(context);
+    let ifindex = packet.ifindex();
+    let outcome = reply::from_uplink(&Maps, &mut packet, ifindex, clock::now());
+    entry::perform(outcome)
+}
+
+/// Ends what is idle: arguments are now (ns), first block, blocks, options.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn sweep(context: RawTracePointContext) -> i32 {
+    let (now, first, count, options): (u64, u64, u64, u64) = (
+        context.arg(0),
+        context.arg(1),
+        context.arg(2),
+        context.arg(3),
+    );
+    sweeping::run(now, first as u32, count as u32, SweepOptions(options));
+    0
+}
+
+/// Counts a packet that the agent gave up: arguments are owner and reason.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn count_drop(context: RawTracePointContext) -> i32 {
+    let (owner, reason): (u64, u64) = (context.arg(0), context.arg(1));
+    count(Owner(owner as u32), reason as u32);
+    0
 }
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {
+    // Unreachable: the build refuses an object with a panic in it.
     loop {}
 }
 

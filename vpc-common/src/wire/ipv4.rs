@@ -111,7 +111,7 @@ pub fn parse<P: Packet>(packet: &P, at: usize) -> Result<View, DropReason> {
         return Err(DropReason::Ipv4Malformed);
     }
     // Ethernet pads short frames, so the frame may be longer, never shorter.
-    if at + total_len as usize > packet.len() {
+    if !packet.holds(at, total_len as usize) {
         return Err(DropReason::Ipv4Malformed);
     }
     let mut sum = checksum::words_of(header);

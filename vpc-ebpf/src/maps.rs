@@ -1,0 +1,338 @@
+//! The maps, and [`Tables`] over them. Sizes given here are placeholders: the
+//! loader sets the real ones from the configured limits.
+
+use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, BPF_NOEXIST},
+    helpers::bpf_get_prandom_u32,
+    macros::map,
+    maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use vpc_common::{
+    expiry::{self, SweepOptions},
+    flow::{self, NewFlow, Opened},
+    layout::*,
+    pool::{self, Claim, ClaimError},
+    tables::{Insertion, Removal, Tables},
+    time::Tick,
+};
+
+/// Bytes of the ring of packets for the agent: 256 of them.
+const PUNT_RING: u32 = 1 << 20;
+/// Bytes of the ring of flow records: 11,000 of them.
+const RECORD_RING: u32 = 1 << 20;
+/// Bytes of the ring of events.
+const EVENT_RING: u32 = 1 << 16;
+
+#[map]
+pub static META: Array<Meta> = Array::with_max_entries(1, 0);
+#[map]
+pub static LINK_BY_IFINDEX: HashMap<u32, Link> = HashMap::with_max_entries(1, 0);
+#[map]
+pub static ENVIRONMENTS: Array<Environment> = Array::with_max_entries(1, 0);
+#[map]
+pub static ENVIRONMENT_STATES: Array<EnvironmentState> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static UPLINKS: Array<Uplink> = Array::with_max_entries(1, 0);
+#[map]
+pub static GROUPS: Array<Group> = Array::with_max_entries(1, 0);
+#[map]
+pub static ENIS: Array<Eni> = Array::with_max_entries(1, 0);
+#[map]
+pub static GENERATIONS: Array<u64> = Array::with_max_entries(1, 0);
+#[map]
+pub static ENI_STATES: Array<EniState> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static ENI_BY_ADDRESS: HashMap<EniKey, u32> = HashMap::with_max_entries(1, 0);
+#[map]
+pub static POOLS: Array<Pool> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static SLAB: Array<Slab> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static BLOCKS: Array<Block> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static SLOTS: Array<Slot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static FLOW_BY_TUPLE: HashMap<FlowKey, FlowRef> = HashMap::with_max_entries(1, 0);
+#[map]
+pub static FRAGMENTS: LruHashMap<FragmentKey, Fragment> = LruHashMap::with_max_entries(1, 0);
+#[map]
+pub static NEXT_HOP_BY_ADDRESS: HashMap<NextHopKey, u32> = HashMap::with_max_entries(1, 0);
+#[map]
+pub static NEXT_HOPS: Array<NextHop> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static DROPS: HashMap<DropKey, u64> = HashMap::with_max_entries(1, 0);
+#[map]
+pub static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Stat::COUNT, 0);
+#[map]
+pub static ENVIRONMENT_PORTS: DevMap = DevMap::with_max_entries(1, 0);
+#[map]
+pub static UPLINK_PORTS: DevMap = DevMap::with_max_entries(1, 0);
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_RING, 0);
+#[map]
+pub static PUNTS: RingBuf = RingBuf::with_byte_size(PUNT_RING, 0);
+#[map]
+pub static FLOW_RECORDS: RingBuf = RingBuf::with_byte_size(RECORD_RING, 0);
+#[map]
+pub static SWEEP_RESULT: Array<SweepResult> = Array::with_max_entries(1, 0);
+
+/// The tables of this kernel.
+pub struct Maps;
+
+/// A value of an array map.
+#[inline(always)]
+fn at<T>(array: &'static Array<T>, index: u32) -> Option<&'static T> {
+    let value = array.get_ptr(index)?;
+    // SAFETY: values of an array map live as long as the program and are never
+    // moved. What others write meanwhile is read through `Shared32` and
+    // `Shared64`; tables that the agent writes are replaced before anything
+    // reaches them or are guarded by a generation.
+    Some(unsafe { &*value })
+}
+
+impl Tables for Maps {
+    #[inline(always)]
+    fn link(&self, ifindex: u32) -> Option<Link> {
+        let link = LINK_BY_IFINDEX.get_ptr(&ifindex)?;
+        // SAFETY: valid until the program ends; two aligned words, written before
+        // the entry became visible.
+        Some(unsafe { *link })
+    }
+
+    #[inline(always)]
+    fn environment(&self, index: u32) -> Option<&Environment> {
+        at(&ENVIRONMENTS, index)
+    }
+
+    #[inline(always)]
+    fn environment_state(&self, index: u32) -> Option<&EnvironmentState> {
+        at(&ENVIRONMENT_STATES, index)
+    }
+
+    #[inline(always)]
+    fn uplink(&self, index: u32) -> Option<&Uplink> {
+        at(&UPLINKS, index)
+    }
+
+    #[inline(always)]
+    fn group(&self, index: u32) -> Option<&Group> {
+        at(&GROUPS, index)
+    }
+
+    #[inline(always)]
+    fn eni(&self, index: u32) -> Option<&Eni> {
+        at(&ENIS, index)
+    }
+
+    #[inline(always)]
+    fn eni_state(&self, index: u32) -> Option<&EniState> {
+        at(&ENI_STATES, index)
+    }
+
+    #[inline(always)]
+    fn generation(&self, eni: u32) -> u64 {
+        match GENERATIONS.get_ptr(eni) {
+            // SAFETY: an aligned word that the agent replaces as a whole; volatile
+            // because it is read before and after what it stands for.
+            Some(generation) => unsafe { generation.read_volatile() },
+            None => 0,
+        }
+    }
+
+    #[inline(always)]
+    fn eni_by_address(&self, key: &EniKey) -> Option<u32> {
+        // SAFETY: one aligned word, written before the entry became visible.
+        ENI_BY_ADDRESS.get_ptr(key).map(|index| unsafe { *index })
+    }
+
+    #[inline(always)]
+    fn pool(&self, index: u32) -> Option<&Pool> {
+        at(&POOLS, index)
+    }
+
+    #[inline(always)]
+    fn slab(&self) -> Option<&Slab> {
+        at(&SLAB, 0)
+    }
+
+    #[inline(always)]
+    fn block(&self, index: u32) -> Option<&Block> {
+        at(&BLOCKS, index)
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u32) -> Option<&Slot> {
+        at(&SLOTS, index)
+    }
+
+    #[inline(always)]
+    fn flow(&self, key: &FlowKey) -> Option<FlowRef> {
+        // SAFETY: written before the entry became visible and never changed; a
+        // value whose entry was removed and reused is told by its epoch.
+        FLOW_BY_TUPLE.get_ptr(key).map(|flow| unsafe { *flow })
+    }
+
+    #[inline(always)]
+    fn insert_flow(&self, key: &FlowKey, flow: FlowRef) -> Insertion {
+        const EEXIST: i32 = -17;
+        match FLOW_BY_TUPLE.insert(key, &flow, BPF_NOEXIST as u64) {
+            Ok(()) => Insertion::Done,
+            Err(EEXIST) => Insertion::Exists,
+            Err(_) => Insertion::Failed,
+        }
+    }
+
+    #[inline(always)]
+    fn remove_flow(&self, key: &FlowKey) -> Removal {
+        const ENOENT: i32 = -2;
+        match FLOW_BY_TUPLE.remove(key) {
+            Ok(()) | Err(ENOENT) => Removal::Done,
+            Err(_) => Removal::Failed,
+        }
+    }
+
+    #[inline(always)]
+    fn fragment(&self, key: &FragmentKey) -> Option<Fragment> {
+        // SAFETY: as for `flow`; a torn value names a flow whose epoch is wrong.
+        FRAGMENTS.get_ptr(key).map(|fragment| unsafe { *fragment })
+    }
+
+    #[inline(always)]
+    fn insert_fragment(&self, key: &FragmentKey, fragment: &Fragment) {
+        // A note that finds no room is lost, as the table promises no more: the
+        // later fragments wait with the agent and are counted when they give up.
+        let _ = FRAGMENTS.insert(key, fragment, 0);
+    }
+
+    #[inline(always)]
+    fn next_hop_index(&self, key: &NextHopKey) -> Option<u32> {
+        // SAFETY: one aligned word, written before the entry became visible.
+        NEXT_HOP_BY_ADDRESS
+            .get_ptr(key)
+            .map(|index| unsafe { *index })
+    }
+
+    #[inline(always)]
+    fn next_hop(&self, index: u32) -> Option<&NextHop> {
+        at(&NEXT_HOPS, index)
+    }
+
+    #[inline(always)]
+    fn count(&self, stat: Stat) {
+        if let Some(value) = STATS.get_ptr_mut(stat as u32) {
+            // SAFETY: this CPU's own word; a program on it is not preempted by
+            // another that counts the same.
+            unsafe { *value += 1 };
+        }
+    }
+
+    #[inline(always)]
+    fn event(&self, event: Event) {
+        match EVENTS.reserve::<Event>(0) {
+            Some(mut entry) => {
+                entry.write(event);
+                entry.submit(0);
+            }
+            None => self.count(Stat::EventsLost),
+        }
+    }
+
+    #[inline(always)]
+    fn record(&self, record: &FlowRecord) -> bool {
+        match FLOW_RECORDS.reserve::<FlowRecord>(0) {
+            Some(mut entry) => {
+                entry.write(*record);
+                entry.submit(0);
+                true
+            }
+            None => false,
+        }
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: the helper takes nothing and touches nothing of ours.
+        unsafe { bpf_get_prandom_u32() }
+    }
+
+    #[inline(always)]
+    fn open(&self, new: &NewFlow) -> Opened {
+        open_flow(new)
+    }
+
+    #[inline(always)]
+    fn judge_again(&self, slot: &Slot) -> Opened {
+        judge_flow_again(slot)
+    }
+
+    #[inline(always)]
+    fn attend(&self, slot: u32, now: Tick, options: SweepOptions) -> bool {
+        attend_slot(slot, now.0, options.0) != 0
+    }
+
+    #[inline(always)]
+    fn claim(&self, pool: u32, random: u32) -> Result<Claim, ClaimError> {
+        match claim_port(pool, random) {
+            encoded if encoded >> 48 == 0 => Ok(Claim {
+                port: encoded as u16,
+                slot: (encoded >> 16) as u32,
+            }),
+            encoded if encoded >> 48 == 1 => Err(ClaimError::Exhausted),
+            encoded if encoded >> 48 == 2 => Err(ClaimError::SlabExhausted),
+            _ => Err(ClaimError::Contended),
+        }
+    }
+}
+
+/// A function of its own: it keeps the frame of the hot path small.
+#[inline(never)]
+fn open_flow(new: &NewFlow) -> Opened {
+    flow::open(&Maps, new)
+}
+
+#[inline(never)]
+fn judge_flow_again(slot: &Slot) -> Opened {
+    flow::judge_again(&Maps, slot)
+}
+
+/// A global function: the verifier looks at it once, for every pool and random
+/// number, and not again for each caller. Slot << 16 | port, or an error above.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn claim_port(pool: u32, random: u32) -> u64 {
+    match pool::claim(&Maps, pool, random) {
+        Ok(claim) => (claim.slot as u64) << 16 | claim.port as u64,
+        Err(ClaimError::Exhausted) => 1 << 48,
+        Err(ClaimError::SlabExhausted) => 2 << 48,
+        Err(ClaimError::Contended) => 3 << 48,
+    }
+}
+
+/// A global function too: called for each of 256 slots of a block.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn attend_slot(slot: u32, now: u32, options: u64) -> u32 {
+    expiry::attend(&Maps, slot, Tick(now), SweepOptions(options)) as u32
+}
+
+/// Counts a drop: the only place where a drop counter moves.
+#[inline(always)]
+pub fn count_drop(owner: Owner, reason: u32) {
+    let mut key = DropKey { owner, reason };
+    let counter = match DROPS.get_ptr_mut(&key) {
+        Some(counter) => Some(counter),
+        None => {
+            let _ = DROPS.insert(&key, &0, BPF_NOEXIST as u64);
+            DROPS.get_ptr_mut(&key).or_else(|| {
+                // No room for a counter of its own: the host's always exists.
+                key.owner = Owner::HOST;
+                DROPS.get_ptr_mut(&key)
+            })
+        }
+    };
+    if let Some(counter) = counter {
+        use core::intrinsics::{AtomicOrdering::Relaxed, atomic_xadd};
+        // SAFETY: a word of a map value, aligned, valid until the program ends.
+        unsafe { atomic_xadd::<u64, u64, { Relaxed }>(counter, 1) };
+    }
+}
