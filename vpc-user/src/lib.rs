@@ -1,5 +1,6 @@
 //! The agent behind `vpc`: loads and keeps the kernel programs, owns the life of
 //! environments and ENIs, and answers the command line.
 
+pub mod api;
 pub mod config;
 pub mod model;
