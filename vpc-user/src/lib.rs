@@ -2,6 +2,7 @@
 //! environments and ENIs, and answers the command line.
 
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod model;
 pub mod print;

@@ -7,7 +7,7 @@
 //! agent's order.
 
 use std::{
-    cmp::Reverse,
+    cmp::{Ordering, Reverse},
     io::{self, Write},
 };
 
@@ -129,26 +129,26 @@ fn heading(status: &StatusInfo) -> String {
 
 fn sorted_flows(flows: &[FlowInfo], order: FlowOrder) -> Vec<&FlowInfo> {
     let mut sorted: Vec<_> = flows.iter().collect();
-    // Of equal flows the order is that of their slots, which does not change.
-    match order {
-        FlowOrder::Bytes => sorted.sort_by_key(|flow| {
-            (
-                Reverse(flow.forward_bytes.saturating_add(flow.reply_bytes)),
-                flow.slot,
-                flow.epoch,
-            )
-        }),
-        FlowOrder::Packets => sorted.sort_by_key(|flow| {
-            let packets = flow.forward_packets.saturating_add(flow.reply_packets);
-            (Reverse(packets), flow.slot, flow.epoch)
-        }),
-        FlowOrder::Age => sorted.sort_by(|a, b| {
-            b.age_secs
-                .total_cmp(&a.age_secs)
-                .then((a.slot, a.epoch).cmp(&(b.slot, b.epoch)))
-        }),
-    }
+    sorted.sort_by(|a, b| compare_flows(a, b, order));
     sorted
+}
+
+/// Sorts flows in place, for listings that are not tables.
+pub fn sort_flows(flows: &mut [FlowInfo], order: FlowOrder) {
+    flows.sort_by(|a, b| compare_flows(a, b, order));
+}
+
+/// The greater first; of equal flows the order is that of their slots, which
+/// does not change.
+fn compare_flows(a: &FlowInfo, b: &FlowInfo, order: FlowOrder) -> Ordering {
+    let bytes = |flow: &FlowInfo| flow.forward_bytes.saturating_add(flow.reply_bytes);
+    let packets = |flow: &FlowInfo| flow.forward_packets.saturating_add(flow.reply_packets);
+    let by_value = match order {
+        FlowOrder::Bytes => bytes(b).cmp(&bytes(a)),
+        FlowOrder::Packets => packets(b).cmp(&packets(a)),
+        FlowOrder::Age => b.age_secs.total_cmp(&a.age_secs),
+    };
+    by_value.then((a.slot, a.epoch).cmp(&(b.slot, b.epoch)))
 }
 
 fn environment_table(environments: &[&EnvironmentInfo]) -> Table {
