@@ -52,6 +52,7 @@ A configuration:
   eni = [\"10.0.0.10\"]           # addresses that flows leave from
 
 `vpc check-config FILE --effective` shows every other key with its default.
+--socket or VPC_SOCKET, if given, replaces the configuration's `socket`.
 VPC_LOG sets what is logged to standard error: VPC_LOG=debug, VPC_LOG=vpc_user=trace.
 SIGTERM ends the agent and leaves the data path running unless --teardown is given.";
 
@@ -70,9 +71,14 @@ All or nothing: if it is refused, nothing was changed.";
 #[derive(Clone, Debug, Parser)]
 #[command(name = "vpc", version, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Cli {
-    /// Unix socket of the agent; default /run/vpc/agent.sock. For `agent` and
-    /// `teardown` it goes before the configuration's `socket`.
-    #[arg(long, global = true, env = "VPC_SOCKET", value_name = "PATH")]
+    /// Unix socket of the agent [default: /run/vpc/agent.sock].
+    #[arg(
+        long,
+        global = true,
+        env = "VPC_SOCKET",
+        value_name = "PATH",
+        display_order = 900
+    )]
     pub socket: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]

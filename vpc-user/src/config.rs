@@ -113,9 +113,9 @@ pub struct RawGroup {
 
 /// Reads, parses and checks a file.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let read = |source| ConfigError::Read {
+    let read = |cause| ConfigError::Read {
         path: path.to_path_buf(),
-        source,
+        cause,
     };
     parse(&std::fs::read_to_string(path).map_err(read)?)
 }

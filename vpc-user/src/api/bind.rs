@@ -44,14 +44,14 @@ pub enum BindError {
         path: PathBuf,
     },
     /// The system refuses.
-    #[error("{} cannot be {doing} ({source}): check `socket` and its folder", path.display())]
+    #[error("{} cannot be {doing} ({cause}): check `socket` and its folder", path.display())]
     System {
         /// The socket or its folder.
         path: PathBuf,
         /// What was tried.
         doing: &'static str,
         /// What it said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -65,11 +65,7 @@ pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
     };
     let failed = |path: &Path, doing| {
         let path = path.to_path_buf();
-        move |source| BindError::System {
-            path,
-            doing,
-            source,
-        }
+        move |cause| BindError::System { path, doing, cause }
     };
     DirBuilder::new()
         .recursive(true)
@@ -92,10 +88,10 @@ pub fn bind(path: &Path) -> Result<UnixListener, BindError> {
 
 fn remove_stale(path: &Path) -> Result<(), BindError> {
     let failed = |doing| {
-        move |source| BindError::System {
+        move |cause| BindError::System {
             path: path.to_path_buf(),
             doing,
-            source,
+            cause,
         }
     };
     match fs::symlink_metadata(path) {

@@ -55,7 +55,7 @@ pub enum CallError {
     },
     /// The answer makes no sense.
     #[error(
-        "the answer of the agent at {} is not understood ({source}): use the `vpc` of the agent's \
+        "the answer of the agent at {} is not understood ({cause}): use the `vpc` of the agent's \
          version",
         path.display()
     )]
@@ -63,15 +63,15 @@ pub enum CallError {
         /// The socket.
         path: PathBuf,
         /// What is wrong with it.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
     /// The system refuses.
-    #[error("the agent at {} cannot be reached ({source}): check --socket", path.display())]
+    #[error("the agent at {} cannot be reached ({cause}): check --socket", path.display())]
     System {
         /// The socket.
         path: PathBuf,
         /// What it said.
-        source: io::Error,
+        cause: io::Error,
     },
 }
 
@@ -81,13 +81,13 @@ pub async fn call(path: &Path, request: &Request) -> Result<Response, CallError>
     let answer = timeout(PATIENCE, exchange(path, request))
         .await
         .map_err(|_| CallError::Silent { path: owned() })?
-        .map_err(|source| explain(path, source))?;
+        .map_err(|cause| explain(path, cause))?;
     if answer.last() != Some(&b'\n') {
         return Err(CallError::Closed { path: owned() });
     }
-    serde_json::from_slice(&answer).map_err(|source| CallError::Garbled {
+    serde_json::from_slice(&answer).map_err(|cause| CallError::Garbled {
         path: owned(),
-        source,
+        cause,
     })
 }
 
@@ -96,9 +96,9 @@ pub fn call_blocking(path: &Path, request: &Request) -> Result<Response, CallErr
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| CallError::System {
+        .map_err(|cause| CallError::System {
             path: path.to_path_buf(),
-            source,
+            cause,
         })?;
     runtime.block_on(call(path, request))
 }
@@ -124,14 +124,14 @@ async fn exchange(path: &Path, request: &Request) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-fn explain(path: &Path, source: io::Error) -> CallError {
+fn explain(path: &Path, cause: io::Error) -> CallError {
     let path = path.to_path_buf();
-    match source.kind() {
+    match cause.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             CallError::NotRunning { path }
         }
         io::ErrorKind::PermissionDenied => CallError::Denied { path },
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => CallError::Closed { path },
-        _ => CallError::System { path, source },
+        _ => CallError::System { path, cause },
     }
 }

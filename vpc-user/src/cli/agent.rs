@@ -11,7 +11,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use super::{AgentArgs, Cannot, LogFormat, TeardownArgs};
 use crate::{
     api,
-    config::{self, DEFAULT_PIN_DIR},
+    config::{self, ConfigError, DEFAULT_PIN_DIR},
     model::Config,
 };
 
@@ -19,8 +19,7 @@ use crate::{
 const LOG_VARIABLE: &str = "VPC_LOG";
 
 pub(super) fn agent(args: AgentArgs, socket: Option<&Path>) -> Result<()> {
-    let mut config = config::load(&args.config)
-        .with_context(|| format!("the configuration {} is refused", args.config.display()))?;
+    let mut config = load(&args.config)?;
     if let Some(socket) = socket {
         config.socket = socket.to_path_buf();
     }
@@ -36,8 +35,7 @@ pub(super) fn teardown(
     out: &mut impl Write,
 ) -> Result<()> {
     let config = match &args.config {
-        Some(path) => config::load(path)
-            .with_context(|| format!("the configuration {} is refused", path.display()))?,
+        Some(path) => load(path)?,
         None => config::parse("")?,
     };
     require_root("vpc teardown")?;
@@ -74,6 +72,14 @@ async fn run(_config: Config, _args: &AgentArgs) -> Result<()> {
 /// MERGE: the data path's own teardown of a folder of pins.
 fn remove(_pin_dir: &Path) -> Result<()> {
     bail!("this build has no data path: the default folder is {DEFAULT_PIN_DIR}")
+}
+
+/// The configuration in a file, which every refusal names.
+pub(super) fn load(path: &Path) -> Result<Config> {
+    config::load(path).map_err(|error| match error {
+        ConfigError::Read { .. } => error.into(),
+        refused => anyhow::Error::new(refused).context(path.display().to_string()),
+    })
 }
 
 fn require_root(command: &str) -> Result<()> {

@@ -142,7 +142,7 @@ fn flows(socket: &Path, args: &FlowsArgs, out: &mut impl Write) -> Result<()> {
 }
 
 fn check_config(file: &Path, effective: bool, out: &mut impl Write) -> Result<()> {
-    let config = config::load(file).with_context(|| format!("{} is refused", file.display()))?;
+    let config = agent::load(file)?;
     if effective {
         return Ok(write!(out, "{}", config::render(&config)?)?);
     }

@@ -10,12 +10,12 @@ use super::{INTERFACE_NAME_MAX, SOCKET_PATH_MAX};
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file could not be read.
-    #[error("{} cannot be read ({source}): check the path given with --config", path.display())]
+    #[error("{} cannot be read ({cause}): check the path", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The text is not TOML, or not of this shape.
     #[error("line {line}, column {column} is not accepted: {message}: correct or remove it")]
