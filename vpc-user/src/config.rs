@@ -27,6 +27,7 @@ mod tests;
 mod validate;
 
 pub use error::{ConfigError, Problem};
+pub use validate::{is_interface_name, is_netns};
 
 /// Folder of bpffs for the pins unless told otherwise.
 pub const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/vpc";

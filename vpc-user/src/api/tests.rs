@@ -383,3 +383,10 @@ fn an_answer_of_another_version_is_not_taken_for_one() {
     assert!(matches!(closed, CallError::Closed { .. }), "{closed}");
     server.join().expect("served");
 }
+
+proptest::proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(line in proptest::collection::vec(0u8.., 0..200)) {
+        let _ = decode(&line);
+    }
+}

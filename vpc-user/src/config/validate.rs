@@ -180,7 +180,7 @@ fn uplinks(raw: Vec<RawUplink>) -> Checked<Vec<UplinkConfig>> {
 }
 
 /// Whether the kernel would let an interface be called so (`dev_valid_name`).
-pub(crate) fn is_interface_name(name: &str) -> bool {
+pub fn is_interface_name(name: &str) -> bool {
     let forbidden = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
     (1..=INTERFACE_NAME_MAX).contains(&name.len())
         && !matches!(name, "." | "..")
@@ -188,7 +188,7 @@ pub(crate) fn is_interface_name(name: &str) -> bool {
 }
 
 /// A path, or a name that `ip netns` could have made.
-pub(crate) fn is_netns(netns: &str) -> bool {
+pub fn is_netns(netns: &str) -> bool {
     let is_name = !netns.contains('/') && !matches!(netns, "" | "." | "..");
     (netns.starts_with('/') || is_name) && !netns.contains('\0')
 }
