@@ -1,4 +1,8 @@
 //! The agent behind `vpc`: loads and keeps the kernel programs, owns the life of
 //! environments and ENIs, and answers the command line.
 
+pub mod api;
+pub mod cli;
+pub mod config;
 pub mod model;
+pub mod print;

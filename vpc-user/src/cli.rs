@@ -1,0 +1,396 @@
+//! The command line of `vpc`: what can be typed, and what `--help` teaches.
+//!
+//! Exit codes: 0 done; 1 refused or failed, with one sentence on standard error;
+//! 2 not a valid command, or this machine cannot run it ([`Cannot`]).
+
+use std::{
+    io::{self, Write as _},
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+use vpc_common::drop::DropReason;
+
+use crate::{
+    config::DEFAULT_SOCKET,
+    model::{AttachRequest, NameError, ObjectName, parse_mac},
+    print::FlowOrder,
+};
+
+mod agent;
+mod run;
+pub mod top;
+
+pub use run::run;
+
+const EXAMPLES: &str = "\
+Examples:
+  vpc check-config /etc/vpc.toml          is the configuration valid?
+  vpc agent --config /etc/vpc.toml        load the data path and serve requests
+  vpc attach fn-1 --interface tap1 --group blue-app --address 172.16.0.2 --gateway 172.16.0.1
+  vpc flows --environment fn-1            who is it talking to, from which outside port?
+  vpc drops                               what was dropped, and why?
+  vpc top                                 watch it all
+
+The data path runs in the kernel: it goes on while the agent is stopped or
+replaced. Exit codes: 0 done, 1 refused or failed, 2 wrong usage or a machine
+that cannot run this.";
+
+const AGENT_HELP: &str = "\
+A configuration:
+  [[uplink]]
+  name = \"blue\"                 # one tenant VPC's layer 2
+  interface = \"eth1\"
+
+  [[group]]
+  name = \"blue-app\"             # one (subnet, security-group set)
+  uplink = \"blue\"
+  subnet = \"10.0.0.0/24\"
+  router = \"10.0.0.1\"           # for destinations outside the subnet
+  eni = [\"10.0.0.10\"]           # addresses that flows leave from
+
+`vpc check-config FILE --effective` shows every other key with its default.
+--socket or VPC_SOCKET, if given, replaces the configuration's `socket`.
+VPC_LOG sets what is logged to standard error: VPC_LOG=debug, VPC_LOG=vpc_user=trace.
+SIGTERM ends the agent and leaves the data path running unless --teardown is given.";
+
+const ATTACH_HELP: &str = "\
+Examples:
+  A microVM's tap:
+    vpc attach fn-1 --interface tap1 --group blue-app --address 172.16.0.2 --gateway 172.16.0.1
+  A container's veth, far end in a namespace:
+    vpc attach fn-2 --interface veth2 --group blue-app --address 172.16.0.2 \\
+      --gateway 172.16.0.1 --netns fn-2
+
+Environments may have the same address and MAC: they are told apart by interface.
+All or nothing: if it is refused, nothing was changed.";
+
+/// One-way NAT from execution environments into VPCs, in the kernel.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "vpc", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    /// Unix socket of the agent [default: /run/vpc/agent.sock].
+    #[arg(
+        long,
+        global = true,
+        env = "VPC_SOCKET",
+        value_name = "PATH",
+        display_order = 900
+    )]
+    pub socket: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    /// Where the agent listens.
+    pub fn socket(&self) -> &Path {
+        self.socket.as_deref().unwrap_or(Path::new(DEFAULT_SOCKET))
+    }
+}
+
+/// What `vpc` does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Load the data path, keep it and serve requests, in the foreground.
+    #[command(after_help = AGENT_HELP)]
+    Agent(AgentArgs),
+    /// Attach an execution environment: it can open connections from then on.
+    #[command(after_help = ATTACH_HELP)]
+    Attach(AttachArgs),
+    /// Detach an execution environment and end its flows.
+    Detach {
+        /// The name it was attached by.
+        #[arg(value_parser = object_name)]
+        name: ObjectName,
+        /// Print its last state as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List attached environments.
+    #[command(alias = "environments")]
+    Ls {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List live flows: who is behind which outside address and port.
+    Flows(FlowsArgs),
+    /// List drop counters that are not zero.
+    Drops {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// List every reason there is instead; needs no agent.
+        #[arg(long)]
+        all_reasons: bool,
+    },
+    /// Show the agent, its uplinks, ENIs and counters.
+    Status {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Watch ENIs, environments, flows and drops on one screen, until Ctrl-C.
+    Top {
+        /// Stop after so many frames, one a second.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        frames: Option<u64>,
+    },
+    /// Check a configuration file; needs no agent and changes nothing.
+    CheckConfig {
+        /// The configuration.
+        file: PathBuf,
+        /// Print the configuration with every default written out.
+        #[arg(long)]
+        effective: bool,
+    },
+    /// Remove the data path an agent left running: programs, tables and all flows.
+    Teardown(TeardownArgs),
+    /// Explain a drop reason; needs no agent.
+    #[command(after_help = "Example:\n  vpc explain unsolicited")]
+    Explain {
+        /// The reason as `vpc drops` shows it.
+        #[arg(value_parser = reasons(), hide_possible_values = true)]
+        reason: String,
+    },
+    /// Print a completion script for a shell.
+    #[command(after_help = "Example:\n  vpc completions bash > /etc/bash_completion.d/vpc")]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How the agent writes its log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `vpc agent`.
+#[derive(Clone, Debug, Args)]
+pub struct AgentArgs {
+    /// The configuration.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Print what would be done and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Remove the data path when the agent ends.
+    #[arg(long)]
+    pub teardown: bool,
+    /// How to write the log.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub log: LogFormat,
+}
+
+/// `vpc attach`.
+#[derive(Clone, Debug, Args)]
+pub struct AttachArgs {
+    /// What to call it: a-z, 0-9, '.', '_' and '-'.
+    #[arg(value_parser = object_name)]
+    pub name: ObjectName,
+    /// Its interface on this host: a tap, or the near end of a veth.
+    #[arg(long, value_name = "IF")]
+    pub interface: String,
+    /// The group of ENIs its flows leave from.
+    #[arg(long, value_parser = object_name)]
+    pub group: ObjectName,
+    /// Its IPv4 address: the only source it may use.
+    #[arg(long, value_name = "IP")]
+    pub address: Ipv4Addr,
+    /// The gateway it is configured with; the data path answers for it.
+    #[arg(long, value_name = "IP")]
+    pub gateway: Ipv4Addr,
+    /// Its MAC; learnt from its first frame if not given.
+    #[arg(long, value_parser = mac)]
+    pub mac: Option<String>,
+    /// Namespace of a veth's far end, to prepare it.
+    #[arg(long, value_name = "NAME|PATH")]
+    pub netns: Option<String>,
+    /// Open flows it may have.
+    #[arg(long, value_name = "N", default_value_t = AttachRequest::default_flow_quota())]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub flow_quota: u32,
+    /// New flows per second it may sustain; 0 = unlimited.
+    #[arg(long, value_name = "N", default_value_t = AttachRequest::default_flow_rate())]
+    pub flow_rate: u32,
+    /// New flows it may open at once.
+    #[arg(long, value_name = "N", default_value_t = AttachRequest::default_flow_burst())]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub flow_burst: u32,
+    /// Print the environment as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl From<AttachArgs> for AttachRequest {
+    fn from(args: AttachArgs) -> Self {
+        let AttachArgs {
+            name,
+            interface,
+            group,
+            address,
+            gateway,
+            mac,
+            netns,
+            ..
+        } = args;
+        let AttachArgs {
+            flow_quota,
+            flow_rate,
+            flow_burst,
+            ..
+        } = args;
+        Self {
+            name,
+            interface,
+            group,
+            address,
+            gateway,
+            mac,
+            netns,
+            flow_quota,
+            flow_rate,
+            flow_burst,
+        }
+    }
+}
+
+/// `vpc flows`.
+#[derive(Clone, Debug, Args)]
+pub struct FlowsArgs {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Only those of one environment.
+    #[arg(long, value_name = "NAME")]
+    pub environment: Option<String>,
+    /// What to list first.
+    #[arg(long, value_enum, default_value_t)]
+    pub sort: FlowOrder,
+}
+
+/// `vpc teardown`.
+#[derive(Clone, Debug, Args)]
+pub struct TeardownArgs {
+    /// The configuration whose pins to remove.
+    #[arg(long, value_name = "FILE", conflicts_with = "pin_dir")]
+    pub config: Option<PathBuf>,
+    /// The folder of the pins; default /sys/fs/bpf/vpc.
+    #[arg(long, value_name = "DIR")]
+    pub pin_dir: Option<PathBuf>,
+}
+
+/// Something that is not the fault of what was asked: this machine, or the way it
+/// is set up, cannot do it. Anywhere in an error's chain it makes the exit code 2.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Cannot(pub String);
+
+/// Reads the command line, does what it says and reports how it went.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Not locked: the agent's threads may print a plan.
+    let mut out = io::BufWriter::new(io::stdout());
+    let result = run(cli, &mut out).and_then(|()| Ok(out.flush()?));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = exit_code(&error);
+            if code != 0 {
+                // Nobody is left to tell if this fails.
+                let _ = writeln!(io::stderr(), "vpc: {error:#}");
+            }
+            code.into()
+        }
+    }
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    let broken_pipe = |cause: &(dyn std::error::Error + 'static)| {
+        let error = cause.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    if error.chain().any(|cause| cause.is::<Cannot>()) {
+        2
+    } else if error.chain().any(broken_pipe) {
+        // The reader of a listing has seen enough, as in `vpc flows | head`.
+        0
+    } else {
+        1
+    }
+}
+
+fn object_name(text: &str) -> Result<ObjectName, NameError> {
+    ObjectName::new(text)
+}
+
+fn mac(text: &str) -> Result<String, String> {
+    match parse_mac(text) {
+        Some(mac) if mac.is_unicast() => Ok(mac.to_string()),
+        Some(_) => Err("it is not the address of one station: give the environment's own".into()),
+        None => Err("write it like 02:00:00:00:00:01".into()),
+    }
+}
+
+fn reasons() -> PossibleValuesParser {
+    PossibleValuesParser::new(DropReason::ALL.iter().map(|reason| reason.label()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn attach_has_the_defaults_of_the_request() {
+        let line = "vpc attach a --interface tap0 --group g --address 10.0.0.2 --gateway 10.0.0.1";
+        let cli = Cli::try_parse_from(line.split(' ')).expect("valid");
+        let Command::Attach(args) = cli.command else {
+            panic!("{cli:?}")
+        };
+        let json = r#"{"name":"a","interface":"tap0","group":"g","address":"10.0.0.2","gateway":"10.0.0.1"}"#;
+        let expected: AttachRequest = serde_json::from_str(json).expect("a request");
+        assert_eq!(AttachRequest::from(args), expected);
+    }
+
+    #[test]
+    fn a_mac_is_one_stations() {
+        assert_eq!(mac("02:00:00:00:00:0A").as_deref(), Ok("02:00:00:00:00:0a"));
+        for wrong in [
+            "",
+            "2:0:0:0:0:1",
+            "02:00:00:00:00",
+            "+2:00:00:00:00:01",
+            "01:00:5e:00:00:01",
+        ] {
+            mac(wrong).expect_err(wrong);
+        }
+    }
+
+    #[test]
+    fn a_machine_that_cannot_is_told_from_a_refusal() {
+        let cannot = anyhow::Error::new(Cannot("no BTF".into())).context("load");
+        assert_eq!(exit_code(&cannot), 2);
+        assert_eq!(exit_code(&anyhow::anyhow!("refused")), 1);
+        assert_eq!(
+            exit_code(&io::Error::from(io::ErrorKind::BrokenPipe).into()),
+            0
+        );
+    }
+}

@@ -1,0 +1,115 @@
+//! `vpc agent` and `vpc teardown`: the commands that own the data path.
+
+use std::{
+    io::{IsTerminal as _, Write},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, bail};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+use super::{AgentArgs, Cannot, LogFormat, TeardownArgs};
+use crate::{
+    api,
+    config::{self, ConfigError, DEFAULT_PIN_DIR},
+    model::Config,
+};
+
+/// Environment variable with the filter of the log.
+const LOG_VARIABLE: &str = "VPC_LOG";
+
+pub(super) fn agent(args: AgentArgs, socket: Option<&Path>) -> Result<()> {
+    let mut config = load(&args.config)?;
+    if let Some(socket) = socket {
+        config.socket = socket.to_path_buf();
+    }
+    require_root("vpc agent")?;
+    start_log(args.log)?;
+    let runtime = tokio::runtime::Runtime::new().context("the agent's threads cannot start")?;
+    runtime.block_on(run(config, &args))
+}
+
+pub(super) fn teardown(
+    args: &TeardownArgs,
+    socket: Option<&Path>,
+    out: &mut impl Write,
+) -> Result<()> {
+    let config = match &args.config {
+        Some(path) => load(path)?,
+        None => config::parse("")?,
+    };
+    require_root("vpc teardown")?;
+    let socket = socket.unwrap_or(&config.socket);
+    if api::is_live(socket) {
+        bail!(
+            "an agent answers at {}: stop it before the teardown",
+            socket.display()
+        );
+    }
+    let pin_dir = args.pin_dir.as_deref().unwrap_or(&config.pin_dir);
+    if !pin_dir.exists() {
+        writeln!(
+            out,
+            "Nothing is pinned in {}: there is nothing to tear down.",
+            pin_dir.display()
+        )?;
+        return Ok(());
+    }
+    remove(pin_dir)?;
+    writeln!(
+        out,
+        "The data path pinned in {} is gone, with all its flows.",
+        pin_dir.display()
+    )?;
+    Ok(())
+}
+
+/// MERGE: `crate::agent::run(config, AgentOptions { dry_run, teardown })`.
+async fn run(_config: Config, _args: &AgentArgs) -> Result<()> {
+    bail!("this build has no agent")
+}
+
+/// MERGE: the data path's own teardown of a folder of pins.
+fn remove(_pin_dir: &Path) -> Result<()> {
+    bail!("this build has no data path: the default folder is {DEFAULT_PIN_DIR}")
+}
+
+/// The configuration in a file, which every refusal names.
+pub(super) fn load(path: &Path) -> Result<Config> {
+    config::load(path).map_err(|error| match error {
+        ConfigError::Read { .. } => error.into(),
+        refused => anyhow::Error::new(refused).context(path.display().to_string()),
+    })
+}
+
+fn require_root(command: &str) -> Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Cannot(format!(
+        "`{command}` loads kernel programs and needs root: run it with sudo"
+    ))
+    .into())
+}
+
+/// Sends the log to standard error, which leaves standard output to listings.
+fn start_log(format: LogFormat) -> Result<()> {
+    let filter = std::env::var(LOG_VARIABLE).unwrap_or_default();
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .parse(&filter)
+        .map_err(|error| {
+            Cannot(format!(
+                "{LOG_VARIABLE} = {filter:?} is not a log filter ({error}): write info, debug or \
+                 vpc_user=trace"
+            ))
+        })?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("the log cannot start: {error}"))
+}

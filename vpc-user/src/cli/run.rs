@@ -1,0 +1,189 @@
+//! Doing what the command line says.
+
+use std::{io::Write, path::Path};
+
+use anyhow::{Context as _, Result, bail};
+use clap::CommandFactory as _;
+use serde::Serialize;
+use vpc_common::{
+    drop::DropReason,
+    layout::{BLOCK_PORTS, Slot},
+};
+
+use super::{Cli, Command, FlowsArgs, agent, top};
+use crate::{
+    api, config,
+    model::{Config, EnvironmentInfo, Request, Response},
+    print,
+};
+
+/// Does it, with the listings on `out`.
+pub fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
+    let socket = cli.socket().to_path_buf();
+    match cli.command {
+        Command::Agent(args) => agent::agent(args, cli.socket.as_deref()),
+        Command::Teardown(args) => agent::teardown(&args, cli.socket.as_deref(), out),
+        Command::Attach(args) => {
+            let json = args.json;
+            let environment = changed(&socket, &Request::Attach(args.into()))?;
+            show_environment(out, &environment, json, "is attached")
+        }
+        Command::Detach { name, json } => {
+            let environment = changed(&socket, &Request::Detach { name })?;
+            show_environment(out, &environment, json, "is detached")
+        }
+        Command::Ls { json } => match ask(&socket, &Request::Environments)? {
+            Response::Environments(listed) => {
+                show(out, json, &listed, |out| print::environments(out, &listed))
+            }
+            other => misunderstood(&other),
+        },
+        Command::Flows(args) => flows(&socket, &args, out),
+        Command::Drops {
+            all_reasons: true,
+            json: false,
+        } => Ok(print::drop_reasons(out)?),
+        Command::Drops {
+            all_reasons: true,
+            json: true,
+        } => Ok(print::drop_reasons_json(out)?),
+        Command::Drops {
+            all_reasons: false,
+            json,
+        } => match ask(&socket, &Request::Drops)? {
+            Response::Drops(listed) => show(out, json, &listed, |out| print::drops(out, &listed)),
+            other => misunderstood(&other),
+        },
+        Command::Status { json } => match ask(&socket, &Request::Status)? {
+            Response::Status(status) => show(out, json, &status, |out| print::status(out, &status)),
+            other => misunderstood(&other),
+        },
+        Command::Top { frames } => top::top(&socket, frames, out),
+        Command::CheckConfig { file, effective } => check_config(&file, effective, out),
+        Command::Explain { reason } => explain(&reason, out),
+        Command::Completions { shell } => {
+            // Into a buffer first: the generator panics if it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "vpc", &mut script);
+            Ok(out.write_all(&script)?)
+        }
+    }
+}
+
+/// The answer to a request, a refusal as an error.
+fn ask(socket: &Path, request: &Request) -> Result<Response> {
+    match api::call_blocking(socket, request)? {
+        Response::Error { message } => bail!(message),
+        response => Ok(response),
+    }
+}
+
+fn changed(socket: &Path, request: &Request) -> Result<EnvironmentInfo> {
+    match ask(socket, request)? {
+        Response::Environment(environment) => Ok(environment),
+        other => misunderstood(&other),
+    }
+}
+
+/// An answer to another question than the one asked.
+pub(super) fn misunderstood<T>(response: &Response) -> Result<T> {
+    let kind = serde_json::to_value(response)?;
+    bail!(
+        "the agent answered with {} which was not asked for: use the `vpc` of the agent's version",
+        kind["result"]
+    )
+}
+
+fn show<W: Write>(
+    out: &mut W,
+    json: bool,
+    value: &impl Serialize,
+    table: impl FnOnce(&mut W) -> std::io::Result<()>,
+) -> Result<()> {
+    if json {
+        print::json(out, value)?;
+    } else {
+        table(out)?;
+    }
+    Ok(())
+}
+
+fn show_environment(
+    out: &mut impl Write,
+    environment: &EnvironmentInfo,
+    json: bool,
+    what: &str,
+) -> Result<()> {
+    let EnvironmentInfo {
+        name,
+        interface,
+        group,
+        address,
+        ..
+    } = environment;
+    show(out, json, environment, |out| {
+        writeln!(out, "{name} {what}: {interface}, {address}, group {group}.")
+    })
+}
+
+fn flows(socket: &Path, args: &FlowsArgs, out: &mut impl Write) -> Result<()> {
+    match ask(socket, &Request::Flows)? {
+        Response::Flows(mut listed) => {
+            if let Some(name) = &args.environment {
+                listed.retain(|flow| flow.environment == *name);
+            }
+            print::sort_flows(&mut listed, args.sort);
+            show(out, args.json, &listed, |out| {
+                print::flows(out, &listed, args.sort)
+            })
+        }
+        other => misunderstood(&other),
+    }
+}
+
+fn check_config(file: &Path, effective: bool, out: &mut impl Write) -> Result<()> {
+    let config = agent::load(file)?;
+    if effective {
+        return Ok(write!(out, "{}", config::render(&config)?)?);
+    }
+    Ok(writeln!(
+        out,
+        "{} is valid: {}.",
+        file.display(),
+        summary(&config)
+    )?)
+}
+
+fn summary(config: &Config) -> String {
+    let count = |number: usize, what: &str| {
+        format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+    };
+    let enis = config
+        .groups
+        .iter()
+        .map(|group| group.addresses.len())
+        .sum();
+    let flows = u64::from(config.limits.blocks) * u64::from(BLOCK_PORTS);
+    format!(
+        "{}, {}, {}, room for {flows} flows in {} of slots",
+        count(config.uplinks.len(), "uplink"),
+        count(config.groups.len(), "group"),
+        count(enis, "ENI"),
+        print::units::bytes(flows * size_of::<Slot>() as u64),
+    )
+}
+
+fn explain(label: &str, out: &mut impl Write) -> Result<()> {
+    let reason = DropReason::ALL
+        .iter()
+        .find(|reason| reason.label() == label)
+        .with_context(|| {
+            format!("there is no drop reason {label:?}: see `vpc drops --all-reasons`")
+        })?;
+    Ok(writeln!(
+        out,
+        "{label} (number {}): {}",
+        *reason as u32,
+        reason.description()
+    )?)
+}

@@ -1,0 +1,302 @@
+//! Listings. Every function takes a writer and the types of [`crate::model`], so
+//! the command line, the lab and the tests print the same; nothing in here asks
+//! an agent, reads a clock or writes a colour.
+//!
+//! Tables are for people: units are human and rows sorted by what matters, with
+//! ties broken so that two runs agree. JSON is for programs: raw numbers, in the
+//! agent's order.
+
+use std::{
+    cmp::{Ordering, Reverse},
+    io::{self, Write},
+};
+
+use clap::ValueEnum;
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+use crate::model::{DropInfo, EniInfo, EnvironmentInfo, FlowInfo, StatusInfo, UplinkInfo};
+
+mod reasons;
+mod screen;
+#[cfg(test)]
+mod tests;
+pub mod units;
+
+pub use reasons::{drop_reason_table_markdown, drop_reasons, drop_reasons_json};
+pub use screen::{Size, Snapshot, screen};
+
+/// What flows are listed by, the greatest first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
+pub enum FlowOrder {
+    /// Bytes of both directions.
+    #[default]
+    Bytes,
+    /// Packets of both directions.
+    Packets,
+    /// Time since it opened.
+    Age,
+}
+
+/// One JSON document and a line end.
+pub fn json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
+}
+
+/// Attached environments, by name.
+pub fn environments(out: &mut impl Write, environments: &[EnvironmentInfo]) -> io::Result<()> {
+    if environments.is_empty() {
+        return writeln!(
+            out,
+            "No environment is attached: `vpc attach` attaches one."
+        );
+    }
+    let mut sorted: Vec<_> = environments.iter().collect();
+    sorted.sort_by_key(|environment| (&environment.name, environment.index));
+    write_table(out, &environment_table(&sorted))
+}
+
+/// Live flows.
+pub fn flows(out: &mut impl Write, flows: &[FlowInfo], order: FlowOrder) -> io::Result<()> {
+    if flows.is_empty() {
+        return writeln!(out, "No flow is open.");
+    }
+    write_table(out, &flow_table(&sorted_flows(flows, order)))
+}
+
+/// Drop counters, the greatest first.
+pub fn drops(out: &mut impl Write, drops: &[DropInfo]) -> io::Result<()> {
+    let mut sorted: Vec<_> = drops.iter().filter(|counter| counter.packets > 0).collect();
+    if sorted.is_empty() {
+        return writeln!(out, "No packet was dropped.");
+    }
+    sorted.sort_by_key(|counter| (Reverse(counter.packets), owner(counter), &counter.reason));
+    let mut table = table(&["OWNER", "REASON", "#PACKETS", "MEANING"]);
+    for counter in sorted {
+        table.add_row(row([
+            owner(counter),
+            counter.reason.clone(),
+            counter.packets.to_string(),
+            counter.description.clone(),
+        ]));
+    }
+    write_table(out, &table)
+}
+
+/// The agent, its uplinks, its ENIs and its counters.
+pub fn status(out: &mut impl Write, status: &StatusInfo) -> io::Result<()> {
+    writeln!(out, "{}", heading(status))?;
+    if status.uplinks.is_empty() {
+        writeln!(out, "\nNo uplink is configured.")?;
+    } else {
+        let mut sorted: Vec<_> = status.uplinks.iter().collect();
+        sorted.sort_by_key(|uplink| &uplink.name);
+        writeln!(out)?;
+        write_table(out, &uplink_table(&sorted))?;
+    }
+    if !status.enis.is_empty() {
+        let mut sorted: Vec<_> = status.enis.iter().collect();
+        sorted.sort_by_key(|eni| (&eni.group, eni.index));
+        writeln!(out)?;
+        write_table(out, &eni_table(&sorted))?;
+    }
+    if !status.counters.is_empty() {
+        let mut table = table(&["COUNTER", "#VALUE"]);
+        for (name, value) in &status.counters {
+            table.add_row(row([name.clone(), value.to_string()]));
+        }
+        writeln!(out)?;
+        write_table(out, &table)?;
+    }
+    Ok(())
+}
+
+/// One line about the agent.
+fn heading(status: &StatusInfo) -> String {
+    format!(
+        "vpc {} · pid {} · up {} · layout {}, tables {} · {} environments · {} of {} flows",
+        clean(&status.version),
+        status.pid,
+        units::duration(status.uptime_secs),
+        status.layout,
+        if status.adopted { "adopted" } else { "created" },
+        status.environments,
+        status.flows,
+        status.flow_capacity,
+    )
+}
+
+fn sorted_flows(flows: &[FlowInfo], order: FlowOrder) -> Vec<&FlowInfo> {
+    let mut sorted: Vec<_> = flows.iter().collect();
+    sorted.sort_by(|a, b| compare_flows(a, b, order));
+    sorted
+}
+
+/// Sorts flows in place, for listings that are not tables.
+pub fn sort_flows(flows: &mut [FlowInfo], order: FlowOrder) {
+    flows.sort_by(|a, b| compare_flows(a, b, order));
+}
+
+/// The greater first; of equal flows the order is that of their slots, which
+/// does not change.
+fn compare_flows(a: &FlowInfo, b: &FlowInfo, order: FlowOrder) -> Ordering {
+    let bytes = |flow: &FlowInfo| flow.forward_bytes.saturating_add(flow.reply_bytes);
+    let packets = |flow: &FlowInfo| flow.forward_packets.saturating_add(flow.reply_packets);
+    let by_value = match order {
+        FlowOrder::Bytes => bytes(b).cmp(&bytes(a)),
+        FlowOrder::Packets => packets(b).cmp(&packets(a)),
+        FlowOrder::Age => b.age_secs.total_cmp(&a.age_secs),
+    };
+    by_value.then((a.slot, a.epoch).cmp(&(b.slot, b.epoch)))
+}
+
+fn environment_table(environments: &[&EnvironmentInfo]) -> Table {
+    let mut table = table(&[
+        "ENVIRONMENT",
+        "INTERFACE",
+        "GROUP",
+        "ADDRESS",
+        "GATEWAY",
+        "MAC",
+        "#FLOWS",
+        "#QUOTA",
+    ]);
+    for environment in environments {
+        table.add_row(row([
+            environment.name.clone(),
+            environment.interface.clone(),
+            environment.group.clone(),
+            environment.address.to_string(),
+            environment.gateway.to_string(),
+            environment
+                .mac
+                .clone()
+                .unwrap_or_else(|| "not seen yet".into()),
+            environment.flows.to_string(),
+            environment.flow_quota.to_string(),
+        ]));
+    }
+    table
+}
+
+fn flow_table(flows: &[&FlowInfo]) -> Table {
+    let mut table = table(&[
+        "ENVIRONMENT",
+        "PROTO",
+        "INSIDE",
+        "OUTSIDE",
+        "REMOTE",
+        "STATE",
+        "#PACKETS OUT",
+        "#BYTES OUT",
+        "#PACKETS IN",
+        "#BYTES IN",
+        "#AGE",
+        "#IDLE",
+    ]);
+    for flow in flows {
+        table.add_row(row([
+            flow.environment.clone(),
+            flow.protocol.clone(),
+            flow.inside.to_string(),
+            flow.outside.to_string(),
+            flow.remote.to_string(),
+            flow.state.clone(),
+            flow.forward_packets.to_string(),
+            units::bytes(flow.forward_bytes),
+            flow.reply_packets.to_string(),
+            units::bytes(flow.reply_bytes),
+            units::duration(flow.age_secs),
+            units::duration(flow.idle_secs),
+        ]));
+    }
+    table
+}
+
+fn uplink_table(uplinks: &[&UplinkInfo]) -> Table {
+    let mut table = table(&["UPLINK", "INTERFACE", "MAC", "#MTU", "USE", "#NEIGHBOURS"]);
+    for uplink in uplinks {
+        table.add_row(row([
+            uplink.name.clone(),
+            uplink.interface.clone(),
+            uplink.mac.clone(),
+            uplink.mtu.to_string(),
+            if uplink.shared { "shared" } else { "dedicated" }.into(),
+            uplink.neighbours.to_string(),
+        ]));
+    }
+    table
+}
+
+fn eni_table(enis: &[&EniInfo]) -> Table {
+    let mut table = table(&[
+        "ENI",
+        "GROUP",
+        "UPLINK",
+        "ADDRESS",
+        "FILL",
+        "#CONNECTIONS",
+        "#LIMIT",
+        "#TCP PORTS",
+        "#UDP PORTS",
+        "#BLOCKS",
+    ]);
+    for eni in enis {
+        let high = if eni.high_water { " high" } else { "" };
+        let bar = units::fill_bar(eni.connections, eni.connection_limit.into());
+        table.add_row(row([
+            eni.name.clone(),
+            eni.group.clone(),
+            eni.uplink.clone(),
+            eni.address.to_string(),
+            format!("{bar}{high}"),
+            eni.connections.to_string(),
+            eni.connection_limit.to_string(),
+            eni.tcp_ports.to_string(),
+            eni.udp_ports.to_string(),
+            eni.blocks.to_string(),
+        ]));
+    }
+    table
+}
+
+fn owner(counter: &DropInfo) -> String {
+    match counter.owner_kind.as_str() {
+        "host" => "host".to_owned(),
+        kind => format!("{kind} {}", counter.owner),
+    }
+}
+
+/// A table without rules, two spaces between columns. A title that begins with
+/// `#` heads a column of numbers, set to the right.
+fn table(titles: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(titles.iter().map(|title| title.trim_start_matches('#')));
+    for (index, title) in titles.iter().enumerate() {
+        if let Some(column) = table.column_mut(index) {
+            column.set_padding((0, 2));
+            if title.starts_with('#') {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+    }
+    table
+}
+
+fn row<const N: usize>(cells: [String; N]) -> [String; N] {
+    cells.map(|cell| clean(&cell))
+}
+
+/// Names of interfaces and text from a socket must not move the cursor.
+fn clean(text: &str) -> String {
+    text.replace(char::is_control, "?")
+}
+
+fn write_table(out: &mut impl Write, table: &Table) -> io::Result<()> {
+    for line in table.lines() {
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
