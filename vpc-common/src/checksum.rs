@@ -54,6 +54,25 @@ impl Delta {
     /// Nothing changed.
     pub const NONE: Self = Self(0);
 
+    /// As a number, and back.
+    #[inline(always)]
+    pub const fn to_sum(self) -> u32 {
+        self.0
+    }
+
+    /// See [`Delta::to_sum`].
+    #[inline(always)]
+    pub const fn from_sum(sum: u32) -> Self {
+        Self(sum)
+    }
+
+    /// Both changes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
     /// A 16-bit word changed.
     #[inline(always)]
     #[must_use]

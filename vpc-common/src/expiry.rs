@@ -49,7 +49,10 @@ fn is_expired(slot: &Slot, state: State, eni: &Eni, now: Tick) -> bool {
 /// Takes down an open flow, idle or not. `false` if another CPU moved it or a
 /// step failed: then it is as it was.
 #[inline(always)]
-pub fn retire<T: Tables>(tables: &T, index: u32, slot: &Slot, state: State) -> bool {
+pub fn retire<T: Tables>(tables: &T, index: u32, state: State) -> bool {
+    let Some(slot) = tables.slot(index) else {
+        return false;
+    };
     take_down(tables, index, slot, state, WhenDeaf::Forget, || true)
 }
 
@@ -179,10 +182,7 @@ pub fn reclaim<T: Tables>(tables: &T, eni_index: u32, protocol: u8, now: Tick) -
         let index = first & !(RECLAIM_SLOTS - 1) | i;
         if let Some(slot) = tables.slot(index) {
             let state = slot.state();
-            if state.is_open()
-                && is_expired(slot, state, eni, now)
-                && retire(tables, index, slot, state)
-            {
+            if state.is_open() && is_expired(slot, state, eni, now) && tables.retire(index, state) {
                 tables.count(Stat::FlowsReclaimed);
                 return true;
             }
@@ -281,7 +281,7 @@ pub fn attend<T: Tables>(tables: &T, index: u32, now: Tick, options: SweepOption
     if options.has(SweepOptions::PURGE) {
         let environment = tables.environment(slot.environment() as u32);
         if environment.is_none_or(|e| e.generation != slot.generation.load() || e.ifindex == 0) {
-            return retire(tables, index, slot, state);
+            return tables.retire(index, state);
         }
     }
     if options.has(SweepOptions::EXPORT) && !export(tables, slot, state, false) {

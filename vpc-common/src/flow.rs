@@ -10,7 +10,6 @@
 use crate::{
     addr::Addr,
     drop::DropReason,
-    expiry,
     layout::{
         Eni, EniState, Environment, EnvironmentState, Event, FlowKey, FlowRef, GROUP_ENIS, Group,
         NextHopKey, POOLS_PER_ENI, Slot, Stat,
@@ -72,19 +71,73 @@ pub struct NewFlow {
     pub moment: Moment,
     /// TCP: the acknowledgment that answers the SYN.
     pub expected_ack: u32,
-    /// TCP: whether this is a SYN that may end a closing flow with the same key.
-    pub is_syn: bool,
 }
 
-/// How the opening of a flow ended.
+/// How the opening of a flow ended, in one word: see [`crate::verdict`] for why.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Opened {
+pub struct Opened(pub u64);
+
+impl Opened {
+    const INDEX: u64 = (1 << 24) - 1;
+    const REFUSED: u64 = 1 << 24;
+    const UNRESOLVED: u64 = 2 << 24;
+
     /// There is an open flow; it may be another CPU's.
-    Flow(FlowRef),
-    /// Refused.
-    Refused(DropReason),
-    /// The next hop must be resolved first, asking from an ENI's address.
-    Unresolved(NextHopKey, Addr),
+    #[inline(always)]
+    const fn flow(flow: FlowRef) -> Self {
+        Self(flow.slot as u64 & Self::INDEX | (flow.epoch as u64) << 32)
+    }
+
+    #[inline(always)]
+    const fn refused(reason: DropReason) -> Self {
+        Self(reason as u64 | Self::REFUSED)
+    }
+
+    #[inline(always)]
+    const fn unresolved(eni: u32) -> Self {
+        Self(eni as u64 & Self::INDEX | Self::UNRESOLVED)
+    }
+
+    /// The flow, if there is one.
+    #[inline(always)]
+    pub const fn as_flow(self) -> Option<FlowRef> {
+        if self.0 & (Self::REFUSED | Self::UNRESOLVED) != 0 {
+            return None;
+        }
+        Some(FlowRef {
+            slot: (self.0 & Self::INDEX) as u32,
+            epoch: (self.0 >> 32) as u32,
+        })
+    }
+
+    /// The ENI whose next hop must be resolved first, if that is what is missing.
+    #[inline(always)]
+    pub const fn unresolved_eni(self) -> Option<u32> {
+        if self.0 & Self::UNRESOLVED == 0 {
+            return None;
+        }
+        Some((self.0 & Self::INDEX) as u32)
+    }
+
+    /// The number of the reason of a refusal.
+    #[inline(always)]
+    pub const fn reason_number(self) -> u32 {
+        (self.0 & 0xff) as u32
+    }
+
+    /// The reason, if it was refused.
+    pub const fn reason(self) -> Option<DropReason> {
+        if self.0 & Self::REFUSED == 0 {
+            return None;
+        }
+        DropReason::from_number(self.reason_number())
+    }
+
+    /// Whether every port or connection of the group is in use.
+    #[inline(always)]
+    pub const fn is_exhausted(self) -> bool {
+        self.0 == Self::refused(DropReason::PortsExhausted).0
+    }
 }
 
 /// What policy and routing say of a flow, and the generation they are of.
@@ -96,7 +149,7 @@ struct Verdict {
 enum Judged {
     Allowed(Verdict),
     Refused(DropReason),
-    Unresolved(NextHopKey, Addr),
+    Unresolved,
 }
 
 /// Judges a flow on an ENI: the seam where policy joins. The generation is read
@@ -125,7 +178,7 @@ fn judge<T: Tables>(tables: &T, eni_index: u32, remote: Addr) -> Judged {
                 next_hop: index,
             })
         }
-        _ => Judged::Unresolved(key, eni.address),
+        _ => Judged::Unresolved,
     }
 }
 
@@ -147,46 +200,39 @@ pub fn judge_again<T: Tables>(tables: &T, slot: &Slot) -> Opened {
             let outside = slot.next_hop.load() & 0xffff;
             slot.next_hop.store(verdict.next_hop << 16 | outside);
             slot.verdict_generation.store(verdict.generation);
-            Opened::Flow(FlowRef { slot: 0, epoch: 0 })
+            Opened::flow(FlowRef { slot: 0, epoch: 0 })
         }
-        Judged::Refused(reason) => Opened::Refused(reason),
-        Judged::Unresolved(key, source) => Opened::Unresolved(key, source),
+        Judged::Refused(reason) => Opened::refused(reason),
+        Judged::Unresolved => Opened::unresolved(slot.eni() as u32),
     }
 }
 
-/// Opens a flow for an environment's packet that belongs to none, or whose flow
-/// is over and gives way to a new connection.
+/// Opens a flow for an environment's packet that belongs to none.
 #[inline(always)]
 pub fn open<T: Tables>(tables: &T, new: &NewFlow) -> Opened {
     let index = new.key.environment as u32;
     let (Some(environment), Some(state)) =
         (tables.environment(index), tables.environment_state(index))
     else {
-        return Opened::Refused(DropReason::LinkUnknown);
+        return Opened::refused(DropReason::LinkUnknown);
     };
     if !new.key.remote.v4().is_unicast() {
-        return Opened::Refused(DropReason::DestinationNotUnicast);
+        return Opened::refused(DropReason::DestinationNotUnicast);
     }
     if new.key.remote == environment.gateway {
-        return Opened::Refused(DropReason::ToGateway);
+        return Opened::refused(DropReason::ToGateway);
     }
     let Some(group) = tables.group(environment.group) else {
-        return Opened::Refused(DropReason::NoRoute);
+        return Opened::refused(DropReason::NoRoute);
     };
     let verdict = match judge(tables, group.enis[0], new.key.remote) {
         Judged::Allowed(verdict) => verdict,
-        Judged::Refused(reason) => return Opened::Refused(reason),
-        Judged::Unresolved(key, source) => return Opened::Unresolved(key, source),
+        Judged::Refused(reason) => return Opened::refused(reason),
+        Judged::Unresolved => return Opened::unresolved(group.enis[0]),
     };
-    if new.is_syn
-        && let Some((flow, slot, old)) = lookup(tables, &new.key)
-        && !expiry::retire(tables, flow.slot, slot, old)
-    {
-        return Opened::Refused(DropReason::FlowSetupRace);
-    }
     if state.flows.fetch_add(1) >= environment.flow_quota as u64 {
         state.flows.fetch_add(u64::MAX);
-        return Opened::Refused(DropReason::EnvironmentQuota);
+        return Opened::refused(DropReason::EnvironmentQuota);
     }
     let settled = if within_rate(environment, state, new.moment.ns) {
         settle(tables, new, group, &verdict)
@@ -196,15 +242,15 @@ pub fn open<T: Tables>(tables: &T, new: &NewFlow) -> Opened {
     match settled {
         Settled::Mine(flow) => {
             tables.count(Stat::FlowsOpened);
-            Opened::Flow(flow)
+            Opened::flow(flow)
         }
         Settled::Theirs(flow) => {
             state.flows.fetch_add(u64::MAX);
-            Opened::Flow(flow)
+            Opened::flow(flow)
         }
         Settled::Refused(reason) => {
             state.flows.fetch_add(u64::MAX);
-            Opened::Refused(reason)
+            Opened::refused(reason)
         }
     }
 }
@@ -335,8 +381,7 @@ fn write(slot: &Slot, new: &NewFlow, verdict: &Verdict, place: Place) {
     slot.created.store(tick);
 }
 
-/// A place on the first ENI of the group that has one. When none has, an expired
-/// flow may still be there that no sweep has seen: it gives up its port.
+/// A place on the first ENI of the group that has one.
 #[inline(always)]
 fn claim_in_group<T: Tables>(
     tables: &T,
@@ -353,15 +398,24 @@ fn claim_in_group<T: Tables>(
         }
         i += 1;
     }
-    let eni = group.enis[if group.count > 1 {
-        random as usize % GROUP_ENIS
+    Err(reason)
+}
+
+/// Looks for an expired flow on the group's ENIs, one of them a time, that no
+/// sweep has seen yet: it gives up its port. Whether one did.
+#[inline(always)]
+pub fn reclaim<T: Tables>(tables: &T, new: &NewFlow) -> bool {
+    let environment = tables.environment(new.key.environment as u32);
+    let Some(group) = environment.and_then(|environment| tables.group(environment.group)) else {
+        return false;
+    };
+    let turn = if group.count > 1 {
+        tables.random() % group.count
     } else {
         0
-    }];
-    if expiry::reclaim(tables, eni, new.key.protocol, new.moment.tick) {
-        return claim_on(tables, eni, new.key.protocol, random);
-    }
-    Err(reason)
+    };
+    let eni = group.enis[turn as usize % GROUP_ENIS];
+    tables.reclaim(eni, new.key.protocol, new.moment.tick)
 }
 
 /// Claims a connection of an ENI and a port of its pool.

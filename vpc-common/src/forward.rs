@@ -1,8 +1,12 @@
 //! From an environment into the VPC: parse, look up, open if need be, rewrite,
-//! redirect to the uplink. The first error ends the packet.
+//! redirect to the uplink.
+//!
+//! Whole TCP and UDP datagrams take the straight way below. What few packets take
+//! — ARP, ICMP, later fragments, answers, handing over — is an [`Aside`]: it parses
+//! the packet again on its own, so that the straight way keeps a small frame.
 
 use crate::{
-    addr::{Addr, Mac},
+    addr::{self, Addr, Mac, V4},
     answer::{self, Error, Station},
     drop::DropReason,
     flow::{self, Moment, NewFlow, Opened},
@@ -26,7 +30,7 @@ use crate::{
 };
 
 /// Bytes that IPv4 and TCP headers without options take from the MTU.
-const MSS_OVERHEAD: u32 = 40;
+pub(crate) const MSS_OVERHEAD: u32 = 40;
 
 /// Decides on a packet that arrived on an interface with the environments'
 /// program, and rewrites it.
@@ -37,30 +41,74 @@ pub fn from_environment<T: Tables, P: Packet>(
     ifindex: u32,
     moment: Moment,
 ) -> Outcome {
-    let link = tables
-        .link(ifindex)
-        .filter(|link| link.kind == Link::ENVIRONMENT);
-    let Some(environment) = link.and_then(|link| tables.environment(link.index)) else {
-        return Outcome {
-            verdict: Verdict::drop(DropReason::LinkUnknown),
+    match From::new(tables, ifindex, moment) {
+        Some(from) => {
+            let (Ok(verdict) | Err(verdict)) = from.frame(packet);
+            Outcome {
+                verdict,
+                owner: Owner::environment(from.arrival.index),
+            }
+        }
+        None => Outcome {
+            verdict: DropReason::LinkUnknown.into(),
             owner: Owner::HOST,
-        };
-    };
-    let index = link.map_or(0, |link| link.index);
-    let from = From {
-        tables,
-        environment,
-        arrival: Arrival {
-            ifindex,
-            index,
-            moment,
         },
-    };
-    let (Ok(verdict) | Err(verdict)) = from.frame(packet);
-    Outcome {
-        verdict,
-        owner: Owner::environment(index),
     }
+}
+
+/// A step beside the straight way, in one word: what, and with what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Aside(pub u64);
+
+impl Aside {
+    /// Whatever is no TCP or UDP packet with ports in it.
+    const OTHER: Self = Self(0);
+    /// The time to live ran out: tell the environment.
+    const TIME_EXCEEDED: Self = Self(1);
+    /// A segment of no connection: reset it.
+    const RESET: Self = Self(2);
+    const TOO_BIG: u64 = 3;
+    const UNRESOLVED: u64 = 4;
+    const FIRST_FRAGMENT: u64 = 5;
+
+    /// The packet is larger than the uplink's MTU: tell the environment.
+    #[inline(always)]
+    const fn too_big(mtu: u32) -> Self {
+        Self(Self::TOO_BIG | (mtu as u64) << 8)
+    }
+
+    /// The next hop on an ENI's uplink is not known: hand over.
+    #[inline(always)]
+    const fn unresolved(eni: u32) -> Self {
+        Self(Self::UNRESOLVED | (eni as u64) << 8)
+    }
+
+    /// Leave a note for the later fragments.
+    #[inline(always)]
+    const fn first_fragment(slot: u32, outside_id: u16) -> Self {
+        Self(Self::FIRST_FRAGMENT | (slot as u64) << 8 | (outside_id as u64) << 40)
+    }
+
+    #[inline(always)]
+    const fn argument(self) -> u32 {
+        (self.0 >> 8) as u32
+    }
+}
+
+/// Takes a step beside the straight way.
+#[inline(always)]
+pub fn aside<T: Tables, P: Packet>(
+    tables: &T,
+    packet: &mut P,
+    ifindex: u32,
+    moment: Moment,
+    step: Aside,
+) -> Verdict {
+    let Some(from) = From::new(tables, ifindex, moment) else {
+        return DropReason::LinkUnknown.into();
+    };
+    let (Ok(verdict) | Err(verdict)) = from.aside(packet, step);
+    verdict
 }
 
 struct From<'t, T> {
@@ -78,16 +126,22 @@ struct Way<'t> {
 
 impl<'t, T: Tables> From<'t, T> {
     #[inline(always)]
-    fn port(&self) -> Port {
-        Port::environment(self.arrival.index)
-    }
-
-    #[inline(always)]
-    fn gateway(&self) -> Station {
-        Station {
-            mac: Mac::GATEWAY,
-            address: self.environment.gateway.v4(),
+    fn new(tables: &'t T, ifindex: u32, moment: Moment) -> Option<Self> {
+        let link = tables.link(ifindex)?;
+        if link.kind != Link::ENVIRONMENT {
+            return None;
         }
+        let environment = tables.environment(link.index)?;
+        let arrival = Arrival {
+            ifindex,
+            index: link.index,
+            moment,
+        };
+        Some(Self {
+            tables,
+            environment,
+            arrival,
+        })
     }
 
     #[inline(always)]
@@ -95,51 +149,57 @@ impl<'t, T: Tables> From<'t, T> {
         let ethernet = packet
             .header::<Ethernet>(0)
             .ok_or(DropReason::FrameTruncated)?;
-        match ethernet.ethertype {
-            ethernet::IPV4 => self.ipv4(packet),
-            ethernet::ARP => self.arp(packet),
-            ethernet::VLAN | ethernet::QINQ => Err(DropReason::VlanTagged.into()),
-            _ => Err(DropReason::EthertypeUnsupported.into()),
+        if ethernet.ethertype != ethernet::IPV4 {
+            return Ok(packet.aside(self.tables, &self.arrival, Aside::OTHER));
         }
+        let ip = self.parse(packet)?;
+        let has_ports = ip.protocol == TCP && !ip.is_fragment()
+            || ip.protocol == UDP && !ip.is_later_fragment();
+        if !has_ports {
+            return Ok(packet.aside(self.tables, &self.arrival, Aside::OTHER));
+        }
+        self.datagram(packet, &ip)
     }
 
+    /// The IPv4 header, sent by the environment itself.
     #[inline(always)]
-    fn ipv4<P: Packet>(&self, packet: &mut P) -> Step<Verdict> {
+    fn parse<P: Packet>(&self, packet: &P) -> Step<ipv4::View> {
         let ip = ipv4::parse(packet, ethernet::LEN)?;
         if ip.source != self.environment.address.v4() {
             return Err(DropReason::SourceSpoofed.into());
         }
-        if ip.is_fragment() {
-            fragment::check(&ip)?;
-        }
-        if ip.ttl <= 1 {
-            return Err(self.error(packet, &ip, Error::TIME_EXCEEDED, DropReason::TtlExpired));
-        }
-        match ip.protocol {
-            UDP if ip.is_later_fragment() => self.later_fragment(packet, &ip),
-            TCP | UDP => self.datagram(packet, &ip),
-            ICMP => self.icmp(packet, &ip),
-            _ => Err(DropReason::ProtocolUnsupported.into()),
-        }
+        Ok(ip)
     }
 
     #[inline(always)]
     fn datagram<P: Packet>(&self, packet: &mut P, ip: &ipv4::View) -> Step<Verdict> {
+        if ip.ttl <= 1 {
+            return Ok(packet.aside(self.tables, &self.arrival, Aside::TIME_EXCEEDED));
+        }
         let transport = transport::parse(packet, ip)?;
-        let key = self.key(
-            ip.destination,
-            ip.protocol,
-            transport.source,
-            transport.destination,
-        );
-        let (flow, slot, state) = match flow::lookup(self.tables, &key) {
+        let new = NewFlow {
+            key: self.key(
+                ip.destination,
+                ip.protocol,
+                transport.source,
+                transport.destination,
+            ),
+            moment: self.arrival.moment,
+            expected_ack: transport.segment.end,
+        };
+        let (flow, slot, state) = match flow::lookup(self.tables, &new.key) {
             Some(found) if !(transport.is_syn() && state::reopens(found.2.phase())) => found,
-            _ => self.open(packet, ip, &transport, &key)?,
+            over => self.open(
+                packet,
+                &new,
+                &transport,
+                over.map(|(flow, _, state)| (flow, state)),
+            )?,
         };
         let way = self.way(packet, slot)?;
         if ip.total_len as u32 > way.uplink.mtu {
-            let error = Error::fragmentation_needed(way.uplink.mtu as u16);
-            return Err(self.error(packet, ip, error, DropReason::FragmentationNeeded));
+            let step = Aside::too_big(way.uplink.mtu);
+            return Ok(packet.aside(self.tables, &self.arrival, step));
         }
         let segment = (ip.protocol == TCP).then_some(&transport.segment);
         if !flow::observe(slot, state, Direction::Forward, segment) {
@@ -147,7 +207,11 @@ impl<'t, T: Tables> From<'t, T> {
         }
         let id = self.outside_id(slot, ip);
         if ip.is_fragment() {
-            self.note_first(flow, id, ip);
+            packet.aside(
+                self.tables,
+                &self.arrival,
+                Aside::first_fragment(flow.slot, id),
+            );
         }
         let rewrite = self.rewrite(&way, slot, id);
         let completed = rewrite::apply(packet, ip, &transport, &rewrite)?;
@@ -166,10 +230,10 @@ impl<'t, T: Tables> From<'t, T> {
     #[inline(always)]
     fn key(
         &self,
-        remote: crate::addr::V4,
+        remote: V4,
         protocol: u8,
-        inside_port: crate::addr::Port,
-        remote_port: crate::addr::Port,
+        inside_port: addr::Port,
+        remote_port: addr::Port,
     ) -> FlowKey {
         FlowKey {
             environment: self.arrival.index as u16,
@@ -182,69 +246,60 @@ impl<'t, T: Tables> From<'t, T> {
         }
     }
 
-    /// Opens a flow for a packet that may open one.
+    /// Opens a flow for a packet that may open one; `over` is a closing one with
+    /// the same key that gives way.
     #[inline(always)]
     fn open<P: Packet>(
         &self,
         packet: &mut P,
-        ip: &ipv4::View,
+        new: &NewFlow,
         transport: &Transport,
-        key: &FlowKey,
+        over: Option<(FlowRef, State)>,
     ) -> Step<(FlowRef, &'t Slot, State)> {
-        let is_syn = transport.is_syn();
-        if ip.protocol == TCP && !is_syn {
-            let built = answer::tcp_reset(packet, ip, transport, Mac::GATEWAY);
-            return Err(Verdict::answered(
-                built,
-                self.port(),
-                Some(DropReason::TcpMidStream),
-            ));
+        if new.key.protocol == TCP && !transport.is_syn() {
+            return Err(packet.aside(self.tables, &self.arrival, Aside::RESET));
         }
         self.learn_mac(packet);
-        let new = NewFlow {
-            key: *key,
-            moment: self.arrival.moment,
-            expected_ack: transport.segment.end,
-            is_syn: is_syn && ip.protocol == TCP,
+        if let Some((flow, state)) = over
+            && !self.tables.retire(flow.slot, state)
+        {
+            return Err(DropReason::FlowSetupRace.into());
+        }
+        let mut opened = self.tables.open(new);
+        if opened.is_exhausted() && flow::reclaim(self.tables, new) {
+            opened = self.tables.open(new);
+        }
+        let Some(flow) = opened.as_flow() else {
+            return Err(self.refuse(packet, opened));
         };
-        match self.tables.open(&new) {
-            Opened::Flow(flow) => {
-                let (slot, state) =
-                    flow::resolve(self.tables, flow).ok_or(DropReason::FlowSetupRace)?;
-                Ok((flow, slot, state))
-            }
-            Opened::Refused(reason) => Err(reason.into()),
-            Opened::Unresolved(key, source) => {
-                Err(self.hand_over(packet, &Awaited::NextHop(key, source)))
-            }
+        let (slot, state) = flow::resolve(self.tables, flow).ok_or(DropReason::FlowSetupRace)?;
+        Ok((flow, slot, state))
+    }
+
+    /// The verdict of a packet whose flow was not opened, or not allowed again.
+    #[inline(always)]
+    fn refuse<P: Packet>(&self, packet: &mut P, opened: Opened) -> Verdict {
+        match opened.unresolved_eni() {
+            Some(eni) => packet.aside(self.tables, &self.arrival, Aside::unresolved(eni)),
+            None => Verdict::drop_number(opened.reason_number()),
         }
     }
 
     /// The way out of a flow, judged again if its ENI's generation moved.
     #[inline(always)]
-    fn way<P: Packet>(&self, packet: &P, slot: &Slot) -> Step<Way<'t>> {
+    fn way<P: Packet>(&self, packet: &mut P, slot: &Slot) -> Step<Way<'t>> {
         let eni_index = slot.eni() as u32;
         if slot.verdict_generation.load() != self.tables.generation(eni_index) {
-            match self.tables.judge_again(slot) {
-                Opened::Flow(_) => {}
-                Opened::Refused(reason) => return Err(reason.into()),
-                Opened::Unresolved(key, source) => {
-                    return Err(self.hand_over(packet, &Awaited::NextHop(key, source)));
-                }
+            let judged = self.tables.judge_again(slot);
+            if judged.as_flow().is_none() {
+                return Err(self.refuse(packet, judged));
             }
         }
         let eni = self.tables.eni(eni_index).ok_or(DropReason::NoRoute)?;
         let uplink = self.tables.uplink(eni.uplink).ok_or(DropReason::NoRoute)?;
         let next_hop = self.tables.next_hop(slot.next_hop() as u32);
         match next_hop.map_or(0, |next_hop| next_hop.mac.load()) {
-            0 => {
-                let address = flow::route(eni, slot.remote()).ok_or(DropReason::NoRoute)?;
-                let key = NextHopKey {
-                    uplink: eni.uplink,
-                    address,
-                };
-                Err(self.hand_over(packet, &Awaited::NextHop(key, eni.address)))
-            }
+            0 => Err(packet.aside(self.tables, &self.arrival, Aside::unresolved(eni_index))),
             mac => Ok(Way {
                 eni,
                 uplink,
@@ -286,31 +341,144 @@ impl<'t, T: Tables> From<'t, T> {
         }
     }
 
+    /// Learns the environment's MAC from a frame of its own. Its link proves who
+    /// it is, so a change is believed.
+    #[inline(always)]
+    fn learn_mac<P: Packet>(&self, packet: &P) {
+        let Some(ethernet) = packet.header::<Ethernet>(0) else {
+            return;
+        };
+        let (mac, word) = (ethernet.source, ethernet.source.to_word());
+        if let Some(state) = self.tables.environment_state(self.arrival.index)
+            && mac.is_unicast()
+            && state.mac.load() != word
+        {
+            state.mac.store(word);
+        }
+    }
+}
+
+/// The steps beside the straight way.
+impl<'t, T: Tables> From<'t, T> {
+    #[inline(always)]
+    fn port(&self) -> Port {
+        Port::environment(self.arrival.index)
+    }
+
+    #[inline(always)]
+    fn gateway(&self) -> Station {
+        Station {
+            mac: Mac::GATEWAY,
+            address: self.environment.gateway.v4(),
+        }
+    }
+
+    #[inline(always)]
+    fn aside<P: Packet>(&self, packet: &mut P, step: Aside) -> Step<Verdict> {
+        if step == Aside::OTHER {
+            return self.other(packet);
+        }
+        let ip = self.parse(packet)?;
+        match step.0 & 0xff {
+            Aside::TOO_BIG => {
+                let error = Error::fragmentation_needed(step.argument() as u16);
+                Ok(self.error(packet, &ip, error, DropReason::FragmentationNeeded))
+            }
+            Aside::UNRESOLVED => self.unresolved(packet, &ip, step.argument()),
+            Aside::FIRST_FRAGMENT => self.note_first(&ip, step),
+            _ if step == Aside::RESET => {
+                let transport = transport::parse(packet, &ip)?;
+                let built = answer::tcp_reset(packet, &ip, &transport, Mac::GATEWAY);
+                Ok(Verdict::answered(
+                    built,
+                    self.port(),
+                    Some(DropReason::TcpMidStream),
+                ))
+            }
+            _ => Ok(self.error(packet, &ip, Error::TIME_EXCEEDED, DropReason::TtlExpired)),
+        }
+    }
+
+    #[inline(always)]
+    fn other<P: Packet>(&self, packet: &mut P) -> Step<Verdict> {
+        let ethernet = packet
+            .header::<Ethernet>(0)
+            .ok_or(DropReason::FrameTruncated)?;
+        match ethernet.ethertype {
+            ethernet::IPV4 => {}
+            ethernet::ARP => return self.arp(packet),
+            ethernet::VLAN | ethernet::QINQ => return Err(DropReason::VlanTagged.into()),
+            _ => return Err(DropReason::EthertypeUnsupported.into()),
+        }
+        let ip = self.parse(packet)?;
+        fragment::check(&ip)?;
+        if ip.ttl <= 1 {
+            return Ok(self.error(packet, &ip, Error::TIME_EXCEEDED, DropReason::TtlExpired));
+        }
+        match ip.protocol {
+            UDP => self.later_fragment(packet, &ip),
+            ICMP => self.icmp(packet, &ip),
+            _ => Err(DropReason::ProtocolUnsupported.into()),
+        }
+    }
+
+    /// Hands over a packet whose next hop is not known.
+    #[inline(always)]
+    fn unresolved<P: Packet>(&self, packet: &P, ip: &ipv4::View, eni: u32) -> Step<Verdict> {
+        let eni = self.tables.eni(eni).ok_or(DropReason::NoRoute)?;
+        // An ICMP error goes where the packet that it quotes came from.
+        let address = flow::route(eni, Addr::from_v4(ip.destination)).ok_or(DropReason::NoRoute)?;
+        let key = NextHopKey {
+            uplink: eni.uplink,
+            address,
+        };
+        Ok(self.hand_over(packet, &Awaited::NextHop(key, eni.address)))
+    }
+
+    /// Hands the packet to the agent.
+    #[inline(always)]
+    fn hand_over<P: Packet>(&self, packet: &P, awaited: &Awaited) -> Verdict {
+        match packet.hand_over(Owner::environment(self.arrival.index), awaited) {
+            Some(()) => {
+                self.tables.count(Stat::Punts);
+                Verdict::HANDED_OVER
+            }
+            None => DropReason::PuntOverflow.into(),
+        }
+    }
+
     /// Leaves a note for the later fragments of a datagram.
     #[inline(always)]
-    fn note_first(&self, flow: FlowRef, id: u16, ip: &ipv4::View) {
-        let key = fragment::key(&self.arrival, self.environment.generation, ip);
-        let created = self.arrival.moment.tick.0;
-        self.tables.insert_fragment(
-            &key,
-            &Fragment {
-                flow,
-                created,
-                outside_id: id,
-                reserved: 0,
+    fn note_first(&self, ip: &ipv4::View, step: Aside) -> Step<Verdict> {
+        let slot = step.argument();
+        let state = self
+            .tables
+            .slot(slot)
+            .ok_or(DropReason::FragmentUnknown)?
+            .state();
+        let note = Fragment {
+            flow: FlowRef {
+                slot,
+                epoch: state.epoch(),
             },
-        );
+            created: self.arrival.moment.tick.0,
+            outside_id: (step.0 >> 40) as u16,
+            reserved: 0,
+        };
+        let key = fragment::key(&self.arrival, self.environment.generation, ip);
+        self.tables.insert_fragment(&key, &note);
+        Ok(Verdict::PASS)
     }
 
     #[inline(always)]
     fn later_fragment<P: Packet>(&self, packet: &mut P, ip: &ipv4::View) -> Step<Verdict> {
         let key = fragment::key(&self.arrival, self.environment.generation, ip);
         let Some(found) = fragment::find(self.tables, &key, self.arrival.moment.tick) else {
-            return Err(self.hand_over(packet, &Awaited::Fragment(key)));
+            return Ok(self.hand_over(packet, &Awaited::Fragment(key)));
         };
         let (slot, _) =
             flow::resolve(self.tables, found.flow).ok_or(DropReason::FragmentUnknown)?;
-        let way = self.way(packet, slot)?;
+        let way = self.way_beside(packet, ip, slot)?;
         let rewrite = self.rewrite(&way, slot, found.outside_id);
         rewrite::apply_network(packet, ip, &rewrite)?;
         flow::account(
@@ -320,6 +488,24 @@ impl<'t, T: Tables> From<'t, T> {
             self.arrival.moment.tick,
         );
         Ok(Verdict::send(Port::uplink(way.eni.uplink)))
+    }
+
+    /// [`From::way`], for a packet of a flow that is open but which the straight
+    /// way did not take; its verdict stands until the next packet that does.
+    #[inline(always)]
+    fn way_beside<P: Packet>(&self, packet: &mut P, ip: &ipv4::View, slot: &Slot) -> Step<Way<'t>> {
+        let eni_index = slot.eni() as u32;
+        let eni = self.tables.eni(eni_index).ok_or(DropReason::NoRoute)?;
+        let uplink = self.tables.uplink(eni.uplink).ok_or(DropReason::NoRoute)?;
+        let next_hop = self.tables.next_hop(slot.next_hop() as u32);
+        match next_hop.map_or(0, |next_hop| next_hop.mac.load()) {
+            0 => Err(self.unresolved(packet, ip, eni_index)?),
+            mac => Ok(Way {
+                eni,
+                uplink,
+                next_hop: Mac::from_word(mac),
+            }),
+        }
     }
 
     #[inline(always)]
@@ -355,24 +541,12 @@ impl<'t, T: Tables> From<'t, T> {
             quote.source_port,
         );
         let (_, slot, _) = flow::lookup(self.tables, &key).ok_or(DropReason::IcmpUnmatched)?;
-        let way = self.way(packet, slot)?;
+        let way = self.way_beside(packet, ip, slot)?;
         let id = self.outside_id(slot, ip);
         let rewrite = self.rewrite(&way, slot, id);
         quoted::apply(packet, ip, &quote, &rewrite)?;
         rewrite::apply_network(packet, ip, &rewrite)?;
         Ok(Verdict::send(Port::uplink(way.eni.uplink)))
-    }
-
-    /// Hands the packet to the agent.
-    #[inline(always)]
-    fn hand_over<P: Packet>(&self, packet: &P, awaited: &Awaited) -> Verdict {
-        match packet.hand_over(Owner::environment(self.arrival.index), awaited) {
-            Some(()) => {
-                self.tables.count(Stat::Punts);
-                Verdict::HANDED_OVER
-            }
-            None => Verdict::drop(DropReason::PuntOverflow),
-        }
     }
 
     /// Tells the environment why its packet went no further.
@@ -386,7 +560,7 @@ impl<'t, T: Tables> From<'t, T> {
     ) -> Verdict {
         // No error about an error, nor about a later fragment (RFC 1122 §3.2.2).
         if ip.protocol == ICMP || ip.is_later_fragment() {
-            return Verdict::drop(reason);
+            return reason.into();
         }
         let built = answer::icmp_error(packet, ip, self.gateway(), error);
         Verdict::answered(built, self.port(), Some(reason))
@@ -406,21 +580,5 @@ impl<'t, T: Tables> From<'t, T> {
         self.learn_mac(packet);
         let built = answer::arp_reply(packet, self.gateway());
         Ok(Verdict::answered(built, self.port(), None))
-    }
-
-    /// Learns the environment's MAC from a frame of its own. Its link proves who
-    /// it is, so a change is believed.
-    #[inline(always)]
-    fn learn_mac<P: Packet>(&self, packet: &P) {
-        let Some(ethernet) = packet.header::<Ethernet>(0) else {
-            return;
-        };
-        let (mac, word) = (ethernet.source, ethernet.source.to_word());
-        if let Some(state) = self.tables.environment_state(self.arrival.index)
-            && mac.is_unicast()
-            && state.mac.load() != word
-        {
-            state.mac.store(word);
-        }
     }
 }

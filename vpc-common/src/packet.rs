@@ -1,7 +1,14 @@
 //! Access to the bytes of a packet: the one thing that differs between XDP, TC
 //! and a host test.
 
-use crate::{layout::Owner, verdict::Awaited};
+use crate::{
+    checksum::Delta,
+    forward::{self, Aside},
+    layout::Owner,
+    rewrite,
+    tables::Tables,
+    verdict::{Arrival, Awaited, Verdict},
+};
 
 /// A header that can be laid over the bytes of a packet.
 ///
@@ -50,6 +57,23 @@ pub trait Packet {
 
     /// Cuts the packet to a length.
     fn truncate(&mut self, len: usize) -> Option<()>;
+
+    /// [`rewrite::clamp_mss`]; the kernel keeps it, and the options' copy, out of the
+    /// hot path's frame.
+    fn clamp_mss(&mut self, at: usize, len: usize, mss: u16) -> Delta
+    where
+        Self: Sized,
+    {
+        rewrite::clamp_mss(self, at, len, mss)
+    }
+
+    /// [`forward::aside`]; as for [`Packet::clamp_mss`].
+    fn aside<T: Tables>(&mut self, tables: &T, arrival: &Arrival, step: Aside) -> Verdict
+    where
+        Self: Sized,
+    {
+        forward::aside(tables, self, arrival.ifindex, arrival.moment, step)
+    }
 
     /// Hands the packet as it is to the agent, to come back when what it waits for
     /// is there; should the agent give up, it counts the drop for `owner`. `None`

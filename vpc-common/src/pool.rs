@@ -133,17 +133,17 @@ fn claim_with_ticket<T: Tables>(
 ) -> Result<Claim, ClaimError> {
     let mut slab_empty = false;
     if pool.blocks.load() < POOL_INITIAL_BLOCKS as u64 {
-        slab_empty = grow(tables, pool, index, random) == Growth::SlabExhausted;
+        slab_empty = tables.grow(index, random) == Growth::SlabExhausted;
     }
     let mut random = random;
     for _ in 0..TRIES {
         match choose(loaded(&pool.has_free), random >> 16) {
             Some(number) => {
-                if let Some(claim) = claim_in(tables, pool, index, number, random) {
+                if let Some(claim) = tables.claim_in(index, number, random) {
                     return Ok(claim);
                 }
             }
-            None => match grow(tables, pool, index, random) {
+            None => match tables.grow(index, random) {
                 Growth::Grown => {}
                 Growth::SlabExhausted => slab_empty = true,
                 Growth::Complete => break,
@@ -152,7 +152,7 @@ fn claim_with_ticket<T: Tables>(
         // Another place on the next try, so that CPUs part ways.
         random = random.wrapping_mul(0x9e37_79b1).wrapping_add(0x7f4a_7c15);
     }
-    match claim_anywhere(tables, pool, index) {
+    match claim_anywhere(tables, index) {
         Some(claim) => Ok(claim),
         None if slab_empty => Err(ClaimError::SlabExhausted),
         None => Err(ClaimError::Contended),
@@ -161,13 +161,8 @@ fn claim_with_ticket<T: Tables>(
 
 /// Claims a port in one block of the pool.
 #[inline(always)]
-fn claim_in<T: Tables>(
-    tables: &T,
-    pool: &Pool,
-    index: u32,
-    number: u32,
-    random: u32,
-) -> Option<Claim> {
+pub fn claim_in<T: Tables>(tables: &T, index: u32, number: u32, random: u32) -> Option<Claim> {
+    let pool = tables.pool(index)?;
     let slab_block = pool.block[(number & 255) as usize].load().checked_sub(1)?;
     let block = tables.block(slab_block)?;
     let Some(bit) = choose(loaded(&block.words), random) else {
@@ -205,10 +200,10 @@ fn give_back<T: Tables>(tables: &T, block: &Block, bit: u32) {
 
 /// The last resort of a ticket holder: looks at every block of the pool.
 #[inline(always)]
-fn claim_anywhere<T: Tables>(tables: &T, pool: &Pool, index: u32) -> Option<Claim> {
+fn claim_anywhere<T: Tables>(tables: &T, index: u32) -> Option<Claim> {
     let mut number = crate::layout::FIRST_BLOCK as u32;
     while number < crate::layout::POOL_BLOCKS as u32 {
-        if let Some(claim) = claim_in(tables, pool, index, number, number) {
+        if let Some(claim) = tables.claim_in(index, number, number) {
             return Some(claim);
         }
         number += 1;
@@ -226,20 +221,25 @@ fn clear_hint(pool: &Pool, block: &Block, number: u32) {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Growth {
+/// How the growth of a pool ended.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Growth {
     /// The pool has a new block, or another CPU is about to give it one.
-    Grown,
+    Grown = 0,
     /// Every block this host may use is granted.
-    Complete,
+    Complete = 1,
     /// The slab has no free block.
-    SlabExhausted,
+    SlabExhausted = 2,
 }
 
 /// Takes a block from the slab into the pool, at a random one of the numbers that
 /// this host may use.
 #[inline(always)]
-fn grow<T: Tables>(tables: &T, pool: &Pool, index: u32, random: u32) -> Growth {
+pub fn grow<T: Tables>(tables: &T, index: u32, random: u32) -> Growth {
+    let Some(pool) = tables.pool(index) else {
+        return Growth::Complete;
+    };
     let (leased, granted) = (loaded(&pool.leased), loaded(&pool.granted));
     let open = [
         leased[0] & !granted[0],

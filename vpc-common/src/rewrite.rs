@@ -140,7 +140,11 @@ fn apply_transport<P: Packet>(
             header.checksum = nonzero(delta.apply(stored));
         }
     } else {
-        let delta = clamp_mss(packet, ip, transport, rewrite.mss, delta);
+        let mut delta = delta;
+        if transport.segment.flags & tcp_flags::SYN != 0 && transport.header_len > tcp::LEN {
+            let (at, len) = (ip.l4() + tcp::LEN, transport.header_len - tcp::LEN);
+            delta = delta.and(packet.clamp_mss(at, len, rewrite.mss));
+        }
         let header = packet
             .header_mut::<Tcp>(ip.l4())
             .ok_or(DropReason::L4Truncated)?;
@@ -173,41 +177,30 @@ fn is_half_made(ip: &ipv4::View, stored: u16) -> bool {
     checksum::fold(pseudo) == stored
 }
 
-/// Lowers the MSS option of a SYN (RFC 9293 §3.7.1) to what the way allows, and
-/// adds the change to the checksum's.
+/// Lowers the MSS option of a SYN (RFC 9293 §3.7.1), whose `len` bytes of options
+/// start at `at`, to what the way allows; returns the change of the checksum.
 #[inline(always)]
-fn clamp_mss<P: Packet>(
-    packet: &mut P,
-    ip: &ipv4::View,
-    transport: &Transport,
-    mss: u16,
-    delta: Delta,
-) -> Delta {
-    if transport.segment.flags & tcp_flags::SYN == 0 || transport.header_len <= tcp::LEN {
-        return delta;
-    }
+pub fn clamp_mss<P: Packet>(packet: &mut P, at: usize, len: usize, mss: u16) -> Delta {
     let mut options = [0; OPTIONS_MAX];
-    let len = transport.header_len - tcp::LEN;
-    let at = ip.l4() + tcp::LEN;
     if packet.copy(at, len, &mut options).is_none() {
-        return delta;
+        return Delta::NONE;
     }
     let Some(offset) = tcp::mss_offset(&options, len) else {
-        return delta;
+        return Delta::NONE;
     };
     let Some(value) = packet.header_mut::<[u8; 2]>(at + (offset & 0x3f)) else {
-        return delta;
+        return Delta::NONE;
     };
     let old = *value;
     if u16::from_be_bytes(old) <= mss {
-        return delta;
+        return Delta::NONE;
     }
     *value = mss.to_be_bytes();
     let (old, new) = (u16::from_ne_bytes(old), u16::from_ne_bytes(*value));
     // At an odd offset the bytes count in the other half of their words.
     if offset & 1 == 0 {
-        delta.word16(old, new)
+        Delta::NONE.word16(old, new)
     } else {
-        delta.word16(old.swap_bytes(), new.swap_bytes())
+        Delta::NONE.word16(old.swap_bytes(), new.swap_bytes())
     }
 }

@@ -9,7 +9,8 @@ use crate::{
         FlowRef, Fragment, FragmentKey, Group, Link, NextHop, NextHopKey, Pool, Slab, Slot, Stat,
         Uplink,
     },
-    pool::{self, Claim, ClaimError},
+    pool::{self, Claim, ClaimError, Growth},
+    state::State,
     time::Tick,
 };
 
@@ -104,6 +105,34 @@ pub trait Tables {
         Self: Sized,
     {
         expiry::attend(self, slot, now, options)
+    }
+    /// [`pool::claim_in`]; as for [`Tables::claim`].
+    fn claim_in(&self, pool: u32, number: u32, random: u32) -> Option<Claim>
+    where
+        Self: Sized,
+    {
+        pool::claim_in(self, pool, number, random)
+    }
+    /// [`pool::grow`]; as for [`Tables::claim`].
+    fn grow(&self, pool: u32, random: u32) -> Growth
+    where
+        Self: Sized,
+    {
+        pool::grow(self, pool, random)
+    }
+    /// [`expiry::retire`]; as for [`Tables::claim`].
+    fn retire(&self, slot: u32, state: State) -> bool
+    where
+        Self: Sized,
+    {
+        expiry::retire(self, slot, state)
+    }
+    /// [`expiry::reclaim`]; as for [`Tables::claim`].
+    fn reclaim(&self, eni: u32, protocol: u8, now: Tick) -> bool
+    where
+        Self: Sized,
+    {
+        expiry::reclaim(self, eni, protocol, now)
     }
     /// [`pool::claim`]; the kernel verifies it once, apart from its callers.
     fn claim(&self, pool: u32, random: u32) -> Result<Claim, ClaimError>

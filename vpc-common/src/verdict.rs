@@ -103,6 +103,24 @@ impl Verdict {
         Self(Kind::Drop as u64 | (reason as u64) << 8)
     }
 
+    /// Dropped, for the reason with a number.
+    #[inline(always)]
+    pub const fn drop_number(reason: u32) -> Self {
+        Self(Kind::Drop as u64 | (reason as u64 & 0xff) << 8)
+    }
+
+    /// As a word, and back: how a global function returns it.
+    #[inline(always)]
+    pub const fn to_word(self) -> u64 {
+        self.0
+    }
+
+    /// See [`Verdict::to_word`].
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
     /// The verdict of an answer that could, or could not, be built; with the reason
     /// if the packet that caused it is dropped.
     #[inline(always)]

@@ -11,7 +11,8 @@ use vpc_common::{
     expiry::{self, SweepOptions},
     flow::{self, NewFlow, Opened},
     layout::*,
-    pool::{self, Claim, ClaimError},
+    pool::{self, Claim, ClaimError, Growth},
+    state::State,
     tables::{Insertion, Removal, Tables},
     time::Tick,
 };
@@ -271,16 +272,54 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn retire(&self, slot: u32, state: State) -> bool {
+        retire_slot(slot, state.0) != 0
+    }
+
+    #[inline(always)]
+    fn reclaim(&self, eni: u32, protocol: u8, now: Tick) -> bool {
+        reclaim_port(eni, protocol as u32, now.0) != 0
+    }
+
+    #[inline(always)]
     fn claim(&self, pool: u32, random: u32) -> Result<Claim, ClaimError> {
-        match claim_port(pool, random) {
-            encoded if encoded >> 48 == 0 => Ok(Claim {
-                port: encoded as u16,
-                slot: (encoded >> 16) as u32,
-            }),
-            encoded if encoded >> 48 == 1 => Err(ClaimError::Exhausted),
-            encoded if encoded >> 48 == 2 => Err(ClaimError::SlabExhausted),
+        let encoded = claim_port(pool, random);
+        match encoded >> 48 {
+            0 => Ok(decode(encoded)),
+            1 => Err(ClaimError::Exhausted),
+            2 => Err(ClaimError::SlabExhausted),
             _ => Err(ClaimError::Contended),
         }
+    }
+
+    #[inline(always)]
+    fn claim_in(&self, pool: u32, number: u32, random: u32) -> Option<Claim> {
+        let encoded = claim_port_in(pool, number, random);
+        (encoded >> 48 == 0).then_some(decode(encoded))
+    }
+
+    #[inline(always)]
+    fn grow(&self, pool: u32, random: u32) -> Growth {
+        match grow_pool(pool, random) {
+            0 => Growth::Grown,
+            1 => Growth::Complete,
+            _ => Growth::SlabExhausted,
+        }
+    }
+}
+
+/// A claim in one word, as global functions return it: slot << 16 | port; errors
+/// have a bit set above.
+#[inline(always)]
+const fn encode(claim: Claim) -> u64 {
+    (claim.slot as u64) << 16 | claim.port as u64
+}
+
+#[inline(always)]
+const fn decode(word: u64) -> Claim {
+    Claim {
+        port: word as u16,
+        slot: (word >> 16) as u32,
     }
 }
 
@@ -295,20 +334,51 @@ fn judge_flow_again(slot: &Slot) -> Opened {
     flow::judge_again(&Maps, slot)
 }
 
-/// A global function: the verifier looks at it once, for every pool and random
-/// number, and not again for each caller. Slot << 16 | port, or an error above.
+/// Global functions: the verifier looks at each once, for any numbers it is given,
+/// and not again for every caller.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn claim_port(pool: u32, random: u32) -> u64 {
     match pool::claim(&Maps, pool, random) {
-        Ok(claim) => (claim.slot as u64) << 16 | claim.port as u64,
+        Ok(claim) => encode(claim),
         Err(ClaimError::Exhausted) => 1 << 48,
         Err(ClaimError::SlabExhausted) => 2 << 48,
         Err(ClaimError::Contended) => 3 << 48,
     }
 }
 
-/// A global function too: called for each of 256 slots of a block.
+/// See [`claim_port`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn claim_port_in(pool: u32, number: u32, random: u32) -> u64 {
+    match pool::claim_in(&Maps, pool, number, random) {
+        Some(claim) => encode(claim),
+        None => 1 << 48,
+    }
+}
+
+/// See [`claim_port`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn grow_pool(pool: u32, random: u32) -> u32 {
+    pool::grow(&Maps, pool, random) as u32
+}
+
+/// See [`claim_port`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn retire_slot(slot: u32, state: u64) -> u32 {
+    expiry::retire(&Maps, slot, State(state)) as u32
+}
+
+/// See [`claim_port`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn reclaim_port(eni: u32, protocol: u32, now: u32) -> u32 {
+    expiry::reclaim(&Maps, eni, protocol as u8, Tick(now)) as u32
+}
+
+/// See [`claim_port`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn attend_slot(slot: u32, now: u32, options: u64) -> u32 {

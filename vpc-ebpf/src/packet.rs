@@ -11,12 +11,17 @@ use aya_ebpf::{
 };
 use vpc_common::{
     addr::Addr,
+    checksum::Delta,
+    flow::Moment,
+    forward::{self, Aside},
     layout::{FragmentKey, NextHopKey, Owner, PUNT_FRAME, Punt},
     packet::{Header, Packet},
-    verdict::Awaited,
+    rewrite,
+    tables::Tables,
+    verdict::{Arrival, Awaited, Verdict},
 };
 
-use crate::maps::PUNTS;
+use crate::maps::{Maps, PUNTS};
 
 /// The packet of an XDP program.
 pub struct XdpPacket {
@@ -149,6 +154,24 @@ pub extern "C" fn sum_packet(context: *mut xdp_md, at: u32, len: u32) -> u64 {
     }
 }
 
+/// See [`sum_packet`]; returns the change of the checksum.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn clamp_packet_mss(context: *mut xdp_md, at: u32, len: u32, mss: u32) -> u32 {
+    let mut packet = XdpPacket::new(XdpContext::new(context));
+    rewrite::clamp_mss(&mut packet, (at & 0xff) as usize, len as usize, mss as u16).to_sum()
+}
+
+/// See [`sum_packet`]; a [`Verdict`] as a word.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn forward_aside(context: *mut xdp_md, now_ns: u64, step: u64) -> u64 {
+    let mut packet = XdpPacket::new(XdpContext::new(context));
+    let ifindex = packet.ifindex();
+    let moment = Moment::from_ns(now_ns);
+    forward::aside(&Maps, &mut packet, ifindex, moment, Aside(step)).to_word()
+}
+
 impl Packet for XdpPacket {
     #[inline(always)]
     fn len(&self) -> usize {
@@ -215,6 +238,21 @@ impl Packet for XdpPacket {
         // SAFETY: as for `grow_front`.
         let result = unsafe { bpf_xdp_adjust_tail(self.context.as_ptr().cast(), change) };
         (result == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn clamp_mss(&mut self, at: usize, len: usize, mss: u16) -> Delta {
+        Delta::from_sum(clamp_packet_mss(
+            self.context.ctx,
+            at as u32,
+            len as u32,
+            mss as u32,
+        ))
+    }
+
+    #[inline(always)]
+    fn aside<T: Tables>(&mut self, _: &T, arrival: &Arrival, step: Aside) -> Verdict {
+        Verdict::from_word(forward_aside(self.context.ctx, arrival.moment.ns, step.0))
     }
 
     #[inline(always)]

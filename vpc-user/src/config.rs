@@ -204,7 +204,7 @@ pub fn timed_phases() -> impl Iterator<Item = Phase> {
 /// The whole seconds a timeout was made from: the inverse of
 /// [`vpc_common::time::ticks_from_secs`], which rounds up and adds one.
 fn seconds(timeouts: &Timeouts, phase: Phase) -> i64 {
-    let ticks = u64::from(timeouts.of(phase).saturating_sub(1));
+    let ticks = u64::from(timeouts.0[phase as usize].saturating_sub(1));
     i64::try_from(ticks * TICK_NS / 1_000_000_000).unwrap_or(i64::MAX)
 }
 
