@@ -24,7 +24,7 @@ pub fn find_or_install(
     workspace: &Workspace,
     compiler: &Compiler,
     report: &mut Report,
-) -> Result<PathBuf> {
+) -> Result<()> {
     if let Some(named) = env::var_os(OVERRIDE).map(PathBuf::from) {
         let Some(version) = version_of(workspace, &named) else {
             bail!(
@@ -33,7 +33,7 @@ pub fn find_or_install(
             );
         };
         report.found(&format!("bpf-linker {version}, named by {OVERRIDE}"));
-        return Ok(named);
+        return Ok(());
     }
     let llvm = compiler.llvm_library()?;
     let link = workspace.tools().join("llvm/lib/libLLVM.so");
@@ -45,7 +45,7 @@ pub fn find_or_install(
             "bpf-linker {VERSION} for LLVM {}",
             compiler.llvm_major()
         ));
-        return Ok(linker);
+        return Ok(());
     }
     report.installing(&format!(
         "bpf-linker {VERSION} for LLVM {} (compiling takes about a minute)",
@@ -56,7 +56,7 @@ pub fn find_or_install(
     if version_of(workspace, &linker).as_deref() != Some(VERSION) {
         bail!("the new {} does not run", linker.display());
     }
-    Ok(linker)
+    Ok(())
 }
 
 /// A linker is good only if it starts, which takes its LLVM, and knows itself.

@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: finds what building and testing need and installs what
 //! is missing. Every other verb begins with it.
 
-use std::{path::PathBuf, process::Command};
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -18,16 +18,17 @@ pub mod version;
 /// What the kernel side is built with.
 pub struct Kit {
     compiler: Compiler,
-    linker: PathBuf,
 }
 
 impl Kit {
-    /// Tells vpc-user's build script which compiler and linker to use.
+    /// Tells vpc-user's build script which compiler to use. The linker is where
+    /// that script looks for it; naming it would make a plain `cargo build`
+    /// build the kernel object anew.
     pub fn equip<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         if let Some(compiler) = self.foreign_compiler() {
             command.env("VPC_EBPF_CARGO", &compiler.cargo);
         }
-        command.env("VPC_BPF_LINKER", &self.linker)
+        command
     }
 
     /// The compiler of the kernel side, if it is not the toolchain's.
@@ -56,6 +57,6 @@ pub fn kit(workspace: &Workspace, report: &mut Report) -> Result<Kit> {
 
 fn find_or_install(workspace: &Workspace, report: &mut Report) -> Result<Kit> {
     let compiler = compiler::find_or_install(workspace, report)?;
-    let linker = linker::find_or_install(workspace, &compiler, report)?;
-    Ok(Kit { compiler, linker })
+    linker::find_or_install(workspace, &compiler, report)?;
+    Ok(Kit { compiler })
 }
