@@ -22,10 +22,21 @@ const OBJECTS: [&str; 2] = ["vpc-ebpf", "vpc-ebpf-bench"];
 
 fn main() -> Result<()> {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("CARGO_MANIFEST_DIR")?);
-    let workspace = manifest.parent().context("the crate has a parent folder")?.to_path_buf();
+    let workspace = manifest
+        .parent()
+        .context("the crate has a parent folder")?
+        .to_path_buf();
     let out = PathBuf::from(env::var_os("OUT_DIR").context("OUT_DIR")?);
-    for source in ["vpc-ebpf", "vpc-common", "Cargo.lock", "rust-toolchain.toml"] {
-        println!("cargo::rerun-if-changed={}", workspace.join(source).display());
+    for source in [
+        "vpc-ebpf",
+        "vpc-common",
+        "Cargo.lock",
+        "rust-toolchain.toml",
+    ] {
+        println!(
+            "cargo::rerun-if-changed={}",
+            workspace.join(source).display()
+        );
     }
     for name in [CARGO_OVERRIDE, LINKER_OVERRIDE] {
         println!("cargo::rerun-if-env-changed={name}");
@@ -42,7 +53,9 @@ fn main() -> Result<()> {
 
 fn build(workspace: &Path, target_dir: &Path) -> Result<()> {
     let overridden = env::var_os(CARGO_OVERRIDE).map(PathBuf::from);
-    let cargo = overridden.clone().or_else(|| env::var_os("CARGO").map(PathBuf::from));
+    let cargo = overridden
+        .clone()
+        .or_else(|| env::var_os("CARGO").map(PathBuf::from));
     let rustc = match &overridden {
         // The compiler beside that cargo, so that both are of one release.
         Some(cargo) => cargo.with_file_name("rustc").into_os_string(),
@@ -61,20 +74,34 @@ fn build(workspace: &Path, target_dir: &Path) -> Result<()> {
     command
         .current_dir(workspace)
         .args(["build", "--package=vpc-ebpf", "--bins", "--profile=bpf"])
-        .args(["--target=bpfel-unknown-none", "-Zbuild-std=core", "--target-dir"])
+        .args([
+            "--target=bpfel-unknown-none",
+            "-Zbuild-std=core",
+            "--target-dir",
+        ])
         .arg(target_dir);
     if env::var_os("CARGO_FEATURE_TRACE").is_some() {
         command.arg("--features=trace");
     }
-    for name in ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET"] {
+    for name in [
+        "RUSTFLAGS",
+        "RUSTC_WRAPPER",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "CARGO_BUILD_TARGET",
+    ] {
         command.env_remove(name);
     }
     command
         .env("RUSTC", rustc)
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
-    let status = command.status().with_context(|| format!("run {command:?}"))?;
-    ensure!(status.success(), "the kernel object did not build: {command:?}");
+    let status = command
+        .status()
+        .with_context(|| format!("run {command:?}"))?;
+    ensure!(
+        status.success(),
+        "the kernel object did not build: {command:?}"
+    );
     Ok(())
 }
 
@@ -84,7 +111,10 @@ fn linker(workspace: &Path) -> Result<PathBuf> {
         None => workspace.join("target/tools/bin/bpf-linker"),
     };
     if !path.exists() {
-        bail!("no bpf-linker at {}: run `cargo xtask setup` first", path.display());
+        bail!(
+            "no bpf-linker at {}: run `cargo xtask setup` first",
+            path.display()
+        );
     }
     Ok(path)
 }
@@ -99,6 +129,10 @@ fn refuse_panics(object: &Path) -> Result<()> {
         .filter_map(|symbol| symbol.name().ok())
         .filter(|name| name.contains("panicking") || name.contains("unwrap_failed"))
         .collect();
-    ensure!(panics.is_empty(), "a panic can be reached in {}: {panics:?}", object.display());
+    ensure!(
+        panics.is_empty(),
+        "a panic can be reached in {}: {panics:?}",
+        object.display()
+    );
     Ok(())
 }
