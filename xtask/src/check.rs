@@ -33,12 +33,7 @@ pub fn perform(workspace: &Workspace) -> Result<()> {
     }
     step("documentation");
     let mut doc = workspace.cargo();
-    doc.args([
-        "doc",
-        "--no-deps",
-        "--package=vpc-common",
-        "--package=vpc-user",
-    ]);
+    doc.args(["doc", "--no-deps", "--workspace", "--exclude=vpc-ebpf"]);
     exec::run(kit.equip(&mut doc).env("RUSTDOCFLAGS", "-Dwarnings"))?;
     deny(workspace)
 }
