@@ -133,7 +133,8 @@ fn add_component(workspace: &Workspace, toolchain: &Compiler, report: &mut Repor
     let mut rustup = workspace.program(rustup);
     rustup
         .current_dir(workspace.root())
-        .args(["component", "add", "rust-src"]);
+        .args(["component", "add", "rust-src"])
+        .env_remove("RUST_BACKTRACE");
     download::run(&mut rustup, "rust-src")?;
     if toolchain.has_sources() {
         return Ok(());
@@ -154,7 +155,7 @@ fn from_distribution(
     if packages::find("apt-get").is_none() {
         return Err(cause);
     }
-    eprintln!("note        {cause:#}: trying the distribution's compiler");
+    eprintln!("note        rustup cannot add rust-src: trying the distribution's compiler");
     report.installing(&format!("{} (apt-get)", DISTRIBUTION_PACKAGES.join(", ")));
     if let Err(second) = packages::install(workspace, &DISTRIBUTION_PACKAGES) {
         eprintln!("note        {second:#}");

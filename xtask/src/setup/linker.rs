@@ -123,10 +123,18 @@ fn install(workspace: &Workspace, compiler: &Compiler, llvm: &Path) -> Result<()
         .arg(&tools)
         .arg("--target-dir")
         .arg(&scratch)
+        // Spares the user cargo's advice to put that folder on their PATH.
+        .env("PATH", path_with(&tools.join("bin"))?)
         .env("LLVM_PREFIX", tools.join("llvm"))
         .env("CARGO_ENCODED_RUSTFLAGS", flags);
     download::run(&mut cargo, "bpf-linker")?;
     fs::remove_dir_all(&scratch).with_context(|| format!("remove {}", scratch.display()))
+}
+
+fn path_with(folder: &Path) -> Result<OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain([folder.to_owned()]);
+    env::join_paths(folders).context("extend PATH")
 }
 
 #[cfg(test)]
