@@ -58,7 +58,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     match perform(Cli::parse().verb) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(if error.is::<Refusal>() { 2 } else { 1 })
@@ -66,16 +66,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn perform(verb: Verb) -> Result<()> {
+fn perform(verb: Verb) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     match verb {
-        Verb::Setup => setup::all(&workspace, &mut Report::full()).map(drop),
-        Verb::Build(args) => build::perform(&workspace, &args),
-        Verb::Check => check::perform(&workspace),
-        Verb::Test(args) => test::perform(&workspace, &args),
-        Verb::Run(args) => run::perform(&workspace, &args),
-        Verb::Bench(args) => bench::perform(&workspace, &args),
+        Verb::Setup => setup::all(&workspace, &mut Report::full()).map(drop)?,
+        Verb::Build(args) => build::perform(&workspace, &args)?,
+        Verb::Check => check::perform(&workspace)?,
+        Verb::Test(args) => return test::perform(&workspace, &args),
+        Verb::Run(args) => run::perform(&workspace, &args)?,
+        Verb::Bench(args) => bench::perform(&workspace, &args)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

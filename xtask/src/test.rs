@@ -1,7 +1,10 @@
 //! `cargo xtask test`: first what runs on any machine, then what needs this
 //! kernel, and one line with the sum of both.
 
-use std::{env, process::Command};
+use std::{
+    env,
+    process::{Command, ExitCode},
+};
 
 use anyhow::{Result, bail};
 
@@ -23,7 +26,9 @@ pub struct Args {
     runner: Vec<String>,
 }
 
-pub fn perform(workspace: &Workspace, args: &Args) -> Result<()> {
+/// The sum is the last line whatever happened, so what went wrong is said
+/// here, before it.
+pub fn perform(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let kit = setup::all(workspace, &mut Report::brief())?;
     let mut summary = Summary::default();
     let mut broken = Vec::new();
@@ -46,8 +51,16 @@ pub fn perform(workspace: &Workspace, args: &Args) -> Result<()> {
     for failure in &broken {
         eprintln!("error: {failure}");
     }
+    let verdict = verdict(summary, &broken);
+    if let Err(error) = &verdict {
+        eprintln!("error: {error}");
+    }
     println!("{summary}");
-    verdict(summary, &broken)
+    Ok(if verdict.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// A runner that could not be built, or that crashed, writes no result line:

@@ -131,7 +131,11 @@ fn starts_with_any(name: &OsStr, prefixes: &[&str]) -> bool {
 /// A search path without the folders that lie in `foreign`.
 fn without(path: &OsStr, foreign: &[&Path]) -> Option<OsString> {
     let kept: Vec<PathBuf> = env::split_paths(path)
-        .filter(|folder| !foreign.iter().any(|root| folder.starts_with(root)))
+        .filter(|folder| {
+            !foreign
+                .iter()
+                .any(|root| resolved(folder).starts_with(resolved(root)))
+        })
         .filter(|folder| !folder.as_os_str().is_empty())
         .collect();
     if kept.is_empty() {
@@ -139,6 +143,11 @@ fn without(path: &OsStr, foreign: &[&Path]) -> Option<OsString> {
     } else {
         env::join_paths(kept).ok()
     }
+}
+
+/// A toolchain may be a link to another.
+fn resolved(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 #[cfg(test)]
