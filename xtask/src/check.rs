@@ -1,0 +1,105 @@
+//! `cargo xtask check`: what must be clean before a change is shown to others.
+
+use std::{
+    env::consts::ARCH,
+    process::{Command, Stdio},
+};
+
+use anyhow::Result;
+
+use crate::{
+    exec,
+    report::Report,
+    setup::{self, Kit},
+    workspace::Workspace,
+};
+
+pub fn perform(workspace: &Workspace) -> Result<()> {
+    let kit = setup::kit(workspace, &mut Report::brief())?;
+    step("format");
+    exec::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
+    step("clippy, host");
+    let mut clippy = workspace.cargo();
+    clippy.args([
+        "clippy",
+        "--workspace",
+        "--exclude=vpc-ebpf",
+        "--all-targets",
+    ]);
+    exec::run(kit.equip(&mut clippy).args(["--", "-Dwarnings"]))?;
+    for features in [None, Some("--all-features")] {
+        step(&format!("clippy, BPF {}", features.unwrap_or_default()));
+        exec::run(&mut bpf_clippy(workspace, &kit, features))?;
+    }
+    step("documentation");
+    let mut doc = workspace.cargo();
+    doc.args(["doc", "--no-deps", "--workspace", "--exclude=vpc-ebpf"]);
+    exec::run(kit.equip(&mut doc).env("RUSTDOCFLAGS", "-Dwarnings"))?;
+    deny(workspace)
+}
+
+fn step(what: &str) {
+    eprintln!("checking    {}", what.trim_end());
+}
+
+/// The flags are those of vpc-user's build script, without the linker, which
+/// clippy does not need; a target folder of its own keeps both builds warm.
+fn bpf_clippy(workspace: &Workspace, kit: &Kit, features: Option<&str>) -> Command {
+    let mut cargo = workspace.cargo();
+    let mut flags = vec![
+        format!("--cfg=bpf_target_arch=\"{ARCH}\""),
+        "-Ctarget-cpu=v3".into(),
+    ];
+    let verb = match kit.foreign_compiler() {
+        None => "clippy",
+        // The distribution's compiler has no clippy beside it: its own warnings
+        // are better than nothing.
+        Some(compiler) => {
+            eprintln!(
+                "note        {} has no clippy: plain check",
+                compiler.cargo.display()
+            );
+            cargo = workspace.program(&compiler.cargo);
+            cargo
+                .current_dir(workspace.root())
+                .env("RUSTC", &compiler.rustc);
+            flags.push("-Dwarnings".into());
+            "check"
+        }
+    };
+    cargo
+        .args([verb, "--package=vpc-ebpf", "--profile=bpf"])
+        .args([
+            "--target=bpfel-unknown-none",
+            "-Zbuild-std=core",
+            "--target-dir",
+        ])
+        .arg(workspace.root().join("target/check-bpf"))
+        .args(features)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    if verb == "clippy" {
+        cargo.args(["--", "-Dwarnings"]);
+    }
+    cargo
+}
+
+/// Only where cargo-deny happens to be installed: building it takes minutes and
+/// what it guards changes only with Cargo.lock.
+fn deny(workspace: &Workspace) -> Result<()> {
+    let mut probe = workspace.cargo();
+    probe
+        .args(["deny", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    if !probe.status().is_ok_and(|status| status.success()) {
+        eprintln!("skipping    licences and sources: no cargo-deny here");
+        return Ok(());
+    }
+    step("licences and sources");
+    exec::run(
+        workspace
+            .cargo()
+            .args(["deny", "check", "licenses", "bans", "sources"]),
+    )
+}

@@ -1,0 +1,124 @@
+//! `cargo xtask test`: first what runs on any machine, then what needs this
+//! kernel, and one line with the sum of both.
+
+use std::{
+    env,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Result, bail};
+
+use crate::{build, exec, report::Report, setup, summary::Summary, workspace::Workspace};
+
+/// Kernel tests keep several processes busy each; more of them at once only
+/// makes their time limits meet by chance.
+const KERNEL_TEST_THREADS: &str = "2";
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Passed to every test runner: a part of a test's name, or options such as
+    /// --nocapture
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "FILTER"
+    )]
+    runner: Vec<String>,
+}
+
+/// The sum is the last line whatever happened, so what went wrong is said
+/// here, before it.
+pub fn perform(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
+    let kit = setup::all(workspace, &mut Report::brief())?;
+    let mut summary = Summary::default();
+    let mut broken = Vec::new();
+
+    let mut unit = workspace.cargo();
+    unit.args(["test", "--no-fail-fast"]);
+    watch(kit.equip(&mut unit), args, &mut summary, &mut broken)?;
+
+    // Kernel tests start the agent as its users do.
+    let mut kernel = workspace.cargo();
+    kernel.args(["test", "--no-fail-fast", "--release", "--package=tests"]);
+    if env::var_os("RUST_TEST_THREADS").is_none() {
+        kernel.env("RUST_TEST_THREADS", KERNEL_TEST_THREADS);
+    }
+    match build::release(workspace, &kit) {
+        Ok(()) => watch(kit.equip(&mut kernel), args, &mut summary, &mut broken)?,
+        Err(error) => broken.push(format!("{error:#}")),
+    }
+
+    for failure in &broken {
+        eprintln!("error: {failure}");
+    }
+    let verdict = verdict(summary, &broken);
+    if let Err(error) = &verdict {
+        eprintln!("error: {error}");
+    }
+    println!("{summary}");
+    Ok(if verdict.is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// A runner that could not be built, or that crashed, writes no result line:
+/// its exit code has to count as well.
+fn watch(
+    command: &mut Command,
+    args: &Args,
+    summary: &mut Summary,
+    broken: &mut Vec<String>,
+) -> Result<()> {
+    command.arg("--").args(&args.runner);
+    let status = exec::watch_stdout(command, |line| summary.read(line))?;
+    broken.extend(
+        exec::succeeded(command, status)
+            .err()
+            .map(|error| error.to_string()),
+    );
+    Ok(())
+}
+
+fn verdict(summary: Summary, broken: &[String]) -> Result<()> {
+    match summary {
+        _ if summary.is_good() && broken.is_empty() => Ok(()),
+        Summary {
+            failed: 0,
+            passed: 0,
+        } if broken.is_empty() => bail!("no test ran"),
+        Summary { failed: 0, .. } => bail!("not every test could run"),
+        Summary { failed, .. } => bail!("failed tests: {failed}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(passed: u64, failed: u64, broken: &[&str]) -> Option<String> {
+        let broken: Vec<String> = broken.iter().map(ToString::to_string).collect();
+        verdict(Summary { passed, failed }, &broken)
+            .err()
+            .map(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_a_run_with_passes_and_nothing_else_is_good() {
+        assert_eq!(judge(3, 0, &[]), None);
+        assert_eq!(
+            judge(3, 1, &["exit 101"]).as_deref(),
+            Some("failed tests: 1")
+        );
+        assert_eq!(
+            judge(3, 0, &["exit 101"]).as_deref(),
+            Some("not every test could run")
+        );
+        assert_eq!(
+            judge(0, 0, &["exit 101"]).as_deref(),
+            Some("not every test could run")
+        );
+        assert_eq!(judge(0, 0, &[]).as_deref(), Some("no test ran"));
+    }
+}
