@@ -98,16 +98,10 @@ impl Opened {
         Self(eni as u64 & Self::INDEX | Self::UNRESOLVED)
     }
 
-    /// The flow, if there is one.
+    /// Whether there is a flow.
     #[inline(always)]
-    pub const fn as_flow(self) -> Option<FlowRef> {
-        if self.0 & (Self::REFUSED | Self::UNRESOLVED) != 0 {
-            return None;
-        }
-        Some(FlowRef {
-            slot: (self.0 & Self::INDEX) as u32,
-            epoch: (self.0 >> 32) as u32,
-        })
+    pub const fn is_flow(self) -> bool {
+        self.0 & (Self::REFUSED | Self::UNRESOLVED) == 0
     }
 
     /// The ENI whose next hop must be resolved first, if that is what is missing.

@@ -1,9 +1,12 @@
-//! From an environment into the VPC: parse, look up, open if need be, rewrite,
-//! redirect to the uplink.
+//! From an environment into the VPC, in three steps:
 //!
-//! Whole TCP and UDP datagrams take the straight way below. What few packets take
-//! — ARP, ICMP, later fragments, answers, handing over — is an [`Aside`]: it parses
-//! the packet again on its own, so that the straight way keeps a small frame.
+//! * [`straight`]: parse, look up, rewrite — what a packet of an open flow takes;
+//! * [`open`]: opens the flow of a packet that has none, after which the packet
+//!   goes straight;
+//! * [`aside`]: what few packets take: ARP, ICMP, later fragments, answers, handing
+//!   over to the agent.
+//!
+//! Each parses the packet on its own, so that none has to keep what another needs.
 
 use crate::{
     addr::{self, Addr, Mac, V4},
@@ -17,10 +20,10 @@ use crate::{
     packet::Packet,
     quoted,
     rewrite::{self, Rewrite},
-    state::{self, Direction, ICMP, State, TCP, UDP},
+    state::{self, Direction, ICMP, TCP, UDP},
     tables::Tables,
-    transport::{self, Transport},
-    verdict::{Arrival, Awaited, Outcome, Port, Step, Verdict},
+    transport,
+    verdict::{Arrival, Awaited, Kind, Port, Step, Verdict},
     wire::{
         arp::{self, Arp},
         ethernet::{self, Ethernet},
@@ -40,59 +43,43 @@ pub fn from_environment<T: Tables, P: Packet>(
     packet: &mut P,
     ifindex: u32,
     moment: Moment,
-) -> Outcome {
-    match From::new(tables, ifindex, moment) {
-        Some(from) => {
-            let (Ok(verdict) | Err(verdict)) = from.frame(packet);
-            Outcome {
-                verdict,
-                owner: Owner::environment(from.arrival.index),
-            }
+) -> Verdict {
+    let mut verdict = packet.straight(tables, ifindex, moment);
+    if verdict == Verdict::OPEN {
+        verdict = packet.open(tables, ifindex, moment);
+        if verdict == Verdict::OPEN {
+            verdict = packet.straight(tables, ifindex, moment);
         }
-        None => Outcome {
-            verdict: DropReason::LinkUnknown.into(),
-            owner: Owner::HOST,
-        },
+    }
+    match verdict.kind() {
+        Kind::Aside => packet.aside(tables, ifindex, moment, Aside(verdict.step())),
+        // Opened and gone again before this packet took it.
+        Kind::Open => Verdict::from(DropReason::FlowSetupRace),
+        _ => verdict,
     }
 }
 
-/// A step beside the straight way, in one word: what, and with what.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Aside(pub u64);
+/// Decides on a packet of an open flow; [`Kind::Open`] and [`Kind::Aside`] say which
+/// step decides instead.
+#[inline(always)]
+pub fn straight<T: Tables, P: Packet>(
+    tables: &T,
+    packet: &mut P,
+    ifindex: u32,
+    moment: Moment,
+) -> Verdict {
+    From::run(tables, ifindex, moment, |from| from.frame(packet))
+}
 
-impl Aside {
-    /// Whatever is no TCP or UDP packet with ports in it.
-    const OTHER: Self = Self(0);
-    /// The time to live ran out: tell the environment.
-    const TIME_EXCEEDED: Self = Self(1);
-    /// A segment of no connection: reset it.
-    const RESET: Self = Self(2);
-    const TOO_BIG: u64 = 3;
-    const UNRESOLVED: u64 = 4;
-    const FIRST_FRAGMENT: u64 = 5;
-
-    /// The packet is larger than the uplink's MTU: tell the environment.
-    #[inline(always)]
-    const fn too_big(mtu: u32) -> Self {
-        Self(Self::TOO_BIG | (mtu as u64) << 8)
-    }
-
-    /// The next hop on an ENI's uplink is not known: hand over.
-    #[inline(always)]
-    const fn unresolved(eni: u32) -> Self {
-        Self(Self::UNRESOLVED | (eni as u64) << 8)
-    }
-
-    /// Leave a note for the later fragments.
-    #[inline(always)]
-    const fn first_fragment(slot: u32, outside_id: u16) -> Self {
-        Self(Self::FIRST_FRAGMENT | (slot as u64) << 8 | (outside_id as u64) << 40)
-    }
-
-    #[inline(always)]
-    const fn argument(self) -> u32 {
-        (self.0 >> 8) as u32
-    }
+/// Opens the flow of a packet; [`Kind::Open`] when it is open.
+#[inline(always)]
+pub fn open<T: Tables, P: Packet>(
+    tables: &T,
+    packet: &mut P,
+    ifindex: u32,
+    moment: Moment,
+) -> Verdict {
+    From::run(tables, ifindex, moment, |from| from.open(packet))
 }
 
 /// Takes a step beside the straight way.
@@ -104,11 +91,35 @@ pub fn aside<T: Tables, P: Packet>(
     moment: Moment,
     step: Aside,
 ) -> Verdict {
-    let Some(from) = From::new(tables, ifindex, moment) else {
-        return DropReason::LinkUnknown.into();
-    };
-    let (Ok(verdict) | Err(verdict)) = from.aside(packet, step);
-    verdict
+    From::run(tables, ifindex, moment, |from| from.aside(packet, step))
+}
+
+/// A step beside the straight way, in 56 bits: what, and with what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Aside(pub u64);
+
+impl Aside {
+    /// Whatever is no TCP or UDP packet with ports in it.
+    const OTHER: u64 = 0;
+    /// The time to live ran out: tell the environment.
+    const TIME_EXCEEDED: u64 = 1;
+    /// A segment of no connection: reset it.
+    const RESET: u64 = 2;
+    /// The packet is larger than the MTU in the argument: tell the environment.
+    const TOO_BIG: u64 = 3;
+    /// The next hop on the uplink of the ENI in the argument is not known.
+    const UNRESOLVED: u64 = 4;
+
+    /// As a verdict.
+    #[inline(always)]
+    const fn verdict(what: u64, argument: u32) -> Verdict {
+        Verdict::aside(what | (argument as u64) << 8)
+    }
+
+    #[inline(always)]
+    const fn argument(self) -> u32 {
+        (self.0 >> 8) as u32
+    }
 }
 
 struct From<'t, T> {
@@ -125,23 +136,35 @@ struct Way<'t> {
 }
 
 impl<'t, T: Tables> From<'t, T> {
+    /// Takes a step for the environment behind an interface.
     #[inline(always)]
-    fn new(tables: &'t T, ifindex: u32, moment: Moment) -> Option<Self> {
-        let link = tables.link(ifindex)?;
-        if link.kind != Link::ENVIRONMENT {
-            return None;
-        }
-        let environment = tables.environment(link.index)?;
-        let arrival = Arrival {
-            ifindex,
-            index: link.index,
-            moment,
+    fn run(
+        tables: &'t T,
+        ifindex: u32,
+        moment: Moment,
+        step: impl FnOnce(&Self) -> Step<Verdict>,
+    ) -> Verdict {
+        let unknown = Verdict::from(DropReason::LinkUnknown);
+        let Some(link) = tables.link(ifindex) else {
+            return unknown;
         };
-        Some(Self {
+        let Some(environment) = tables.environment(link.index) else {
+            return unknown;
+        };
+        if link.kind != Link::ENVIRONMENT || environment.ifindex != ifindex {
+            return unknown;
+        }
+        let from = Self {
             tables,
             environment,
-            arrival,
-        })
+            arrival: Arrival {
+                ifindex,
+                index: link.index,
+                moment,
+            },
+        };
+        let (Ok(verdict) | Err(verdict)) = step(&from);
+        verdict.of(Owner::environment(link.index))
     }
 
     #[inline(always)]
@@ -150,13 +173,13 @@ impl<'t, T: Tables> From<'t, T> {
             .header::<Ethernet>(0)
             .ok_or(DropReason::FrameTruncated)?;
         if ethernet.ethertype != ethernet::IPV4 {
-            return Ok(packet.aside(self.tables, &self.arrival, Aside::OTHER));
+            return Ok(Aside::verdict(Aside::OTHER, 0));
         }
         let ip = self.parse(packet)?;
         let has_ports = ip.protocol == TCP && !ip.is_fragment()
             || ip.protocol == UDP && !ip.is_later_fragment();
         if !has_ports {
-            return Ok(packet.aside(self.tables, &self.arrival, Aside::OTHER));
+            return Ok(Aside::verdict(Aside::OTHER, 0));
         }
         self.datagram(packet, &ip)
     }
@@ -174,32 +197,24 @@ impl<'t, T: Tables> From<'t, T> {
     #[inline(always)]
     fn datagram<P: Packet>(&self, packet: &mut P, ip: &ipv4::View) -> Step<Verdict> {
         if ip.ttl <= 1 {
-            return Ok(packet.aside(self.tables, &self.arrival, Aside::TIME_EXCEEDED));
+            return Ok(Aside::verdict(Aside::TIME_EXCEEDED, 0));
         }
         let transport = transport::parse(packet, ip)?;
-        let new = NewFlow {
-            key: self.key(
-                ip.destination,
-                ip.protocol,
-                transport.source,
-                transport.destination,
-            ),
-            moment: self.arrival.moment,
-            expected_ack: transport.segment.end,
+        let key = self.key(
+            ip.destination,
+            ip.protocol,
+            transport.source,
+            transport.destination,
+        );
+        let Some((flow, slot, state)) = flow::lookup(self.tables, &key) else {
+            return Ok(Verdict::OPEN);
         };
-        let (flow, slot, state) = match flow::lookup(self.tables, &new.key) {
-            Some(found) if !(transport.is_syn() && state::reopens(found.2.phase())) => found,
-            over => self.open(
-                packet,
-                &new,
-                &transport,
-                over.map(|(flow, _, state)| (flow, state)),
-            )?,
-        };
-        let way = self.way(packet, slot)?;
+        if transport.is_syn() && state::reopens(state.phase()) {
+            return Ok(Verdict::OPEN);
+        }
+        let way = self.way(slot)?;
         if ip.total_len as u32 > way.uplink.mtu {
-            let step = Aside::too_big(way.uplink.mtu);
-            return Ok(packet.aside(self.tables, &self.arrival, step));
+            return Ok(Aside::verdict(Aside::TOO_BIG, way.uplink.mtu));
         }
         let segment = (ip.protocol == TCP).then_some(&transport.segment);
         if !flow::observe(slot, state, Direction::Forward, segment) {
@@ -207,11 +222,7 @@ impl<'t, T: Tables> From<'t, T> {
         }
         let id = self.outside_id(slot, ip);
         if ip.is_fragment() {
-            packet.aside(
-                self.tables,
-                &self.arrival,
-                Aside::first_fragment(flow.slot, id),
-            );
+            self.note_first(flow, ip, id);
         }
         let rewrite = self.rewrite(&way, slot, id);
         let completed = rewrite::apply(packet, ip, &transport, &rewrite)?;
@@ -246,60 +257,65 @@ impl<'t, T: Tables> From<'t, T> {
         }
     }
 
-    /// Opens a flow for a packet that may open one; `over` is a closing one with
-    /// the same key that gives way.
+    /// Opens a flow for a packet that may open one. A closing flow with the same
+    /// key gives way.
     #[inline(always)]
-    fn open<P: Packet>(
-        &self,
-        packet: &mut P,
-        new: &NewFlow,
-        transport: &Transport,
-        over: Option<(FlowRef, State)>,
-    ) -> Step<(FlowRef, &'t Slot, State)> {
-        if new.key.protocol == TCP && !transport.is_syn() {
-            return Err(packet.aside(self.tables, &self.arrival, Aside::RESET));
+    fn open<P: Packet>(&self, packet: &mut P) -> Step<Verdict> {
+        let ip = self.parse(packet)?;
+        let transport = transport::parse(packet, &ip)?;
+        if ip.protocol == TCP && !transport.is_syn() {
+            return Ok(Aside::verdict(Aside::RESET, 0));
         }
         self.learn_mac(packet);
-        if let Some((flow, state)) = over
+        let new = NewFlow {
+            key: self.key(
+                ip.destination,
+                ip.protocol,
+                transport.source,
+                transport.destination,
+            ),
+            moment: self.arrival.moment,
+            expected_ack: transport.segment.end,
+        };
+        if let Some((flow, _, state)) = flow::lookup(self.tables, &new.key)
             && !self.tables.retire(flow.slot, state)
         {
             return Err(DropReason::FlowSetupRace.into());
         }
-        let mut opened = self.tables.open(new);
-        if opened.is_exhausted() && flow::reclaim(self.tables, new) {
-            opened = self.tables.open(new);
+        let mut opened = self.tables.open(&new);
+        if opened.is_exhausted() && flow::reclaim(self.tables, &new) {
+            opened = self.tables.open(&new);
         }
-        let Some(flow) = opened.as_flow() else {
-            return Err(self.refuse(packet, opened));
-        };
-        let (slot, state) = flow::resolve(self.tables, flow).ok_or(DropReason::FlowSetupRace)?;
-        Ok((flow, slot, state))
+        Ok(Self::judged(opened))
     }
 
-    /// The verdict of a packet whose flow was not opened, or not allowed again.
+    /// The verdict that goes with the opening or judging of a flow.
     #[inline(always)]
-    fn refuse<P: Packet>(&self, packet: &mut P, opened: Opened) -> Verdict {
+    fn judged(opened: Opened) -> Verdict {
+        if opened.is_flow() {
+            return Verdict::OPEN;
+        }
         match opened.unresolved_eni() {
-            Some(eni) => packet.aside(self.tables, &self.arrival, Aside::unresolved(eni)),
+            Some(eni) => Aside::verdict(Aside::UNRESOLVED, eni),
             None => Verdict::drop_number(opened.reason_number()),
         }
     }
 
     /// The way out of a flow, judged again if its ENI's generation moved.
     #[inline(always)]
-    fn way<P: Packet>(&self, packet: &mut P, slot: &Slot) -> Step<Way<'t>> {
+    fn way(&self, slot: &Slot) -> Step<Way<'t>> {
         let eni_index = slot.eni() as u32;
         if slot.verdict_generation.load() != self.tables.generation(eni_index) {
             let judged = self.tables.judge_again(slot);
-            if judged.as_flow().is_none() {
-                return Err(self.refuse(packet, judged));
+            if !judged.is_flow() {
+                return Err(Self::judged(judged));
             }
         }
         let eni = self.tables.eni(eni_index).ok_or(DropReason::NoRoute)?;
         let uplink = self.tables.uplink(eni.uplink).ok_or(DropReason::NoRoute)?;
         let next_hop = self.tables.next_hop(slot.next_hop() as u32);
         match next_hop.map_or(0, |next_hop| next_hop.mac.load()) {
-            0 => Err(packet.aside(self.tables, &self.arrival, Aside::unresolved(eni_index))),
+            0 => Err(Aside::verdict(Aside::UNRESOLVED, eni_index)),
             mac => Ok(Way {
                 eni,
                 uplink,
@@ -361,11 +377,6 @@ impl<'t, T: Tables> From<'t, T> {
 /// The steps beside the straight way.
 impl<'t, T: Tables> From<'t, T> {
     #[inline(always)]
-    fn port(&self) -> Port {
-        Port::environment(self.arrival.index)
-    }
-
-    #[inline(always)]
     fn gateway(&self) -> Station {
         Station {
             mac: Mac::GATEWAY,
@@ -375,25 +386,21 @@ impl<'t, T: Tables> From<'t, T> {
 
     #[inline(always)]
     fn aside<P: Packet>(&self, packet: &mut P, step: Aside) -> Step<Verdict> {
-        if step == Aside::OTHER {
+        let what = step.0 & 0xff;
+        if what == Aside::OTHER {
             return self.other(packet);
         }
         let ip = self.parse(packet)?;
-        match step.0 & 0xff {
+        match what {
             Aside::TOO_BIG => {
                 let error = Error::fragmentation_needed(step.argument() as u16);
                 Ok(self.error(packet, &ip, error, DropReason::FragmentationNeeded))
             }
             Aside::UNRESOLVED => self.unresolved(packet, &ip, step.argument()),
-            Aside::FIRST_FRAGMENT => self.note_first(&ip, step),
-            _ if step == Aside::RESET => {
+            Aside::RESET => {
                 let transport = transport::parse(packet, &ip)?;
                 let built = answer::tcp_reset(packet, &ip, &transport, Mac::GATEWAY);
-                Ok(Verdict::answered(
-                    built,
-                    self.port(),
-                    Some(DropReason::TcpMidStream),
-                ))
+                Ok(Verdict::answered(built, Some(DropReason::TcpMidStream)))
             }
             _ => Ok(self.error(packet, &ip, Error::TIME_EXCEEDED, DropReason::TtlExpired)),
         }
@@ -449,25 +456,18 @@ impl<'t, T: Tables> From<'t, T> {
 
     /// Leaves a note for the later fragments of a datagram.
     #[inline(always)]
-    fn note_first(&self, ip: &ipv4::View, step: Aside) -> Step<Verdict> {
-        let slot = step.argument();
-        let state = self
-            .tables
-            .slot(slot)
-            .ok_or(DropReason::FragmentUnknown)?
-            .state();
-        let note = Fragment {
-            flow: FlowRef {
-                slot,
-                epoch: state.epoch(),
-            },
-            created: self.arrival.moment.tick.0,
-            outside_id: (step.0 >> 40) as u16,
-            reserved: 0,
-        };
+    fn note_first(&self, flow: FlowRef, ip: &ipv4::View, outside_id: u16) {
         let key = fragment::key(&self.arrival, self.environment.generation, ip);
-        self.tables.insert_fragment(&key, &note);
-        Ok(Verdict::PASS)
+        let created = self.arrival.moment.tick.0;
+        self.tables.insert_fragment(
+            &key,
+            &Fragment {
+                flow,
+                created,
+                outside_id,
+                reserved: 0,
+            },
+        );
     }
 
     #[inline(always)]
@@ -490,21 +490,15 @@ impl<'t, T: Tables> From<'t, T> {
         Ok(Verdict::send(Port::uplink(way.eni.uplink)))
     }
 
-    /// [`From::way`], for a packet of a flow that is open but which the straight
-    /// way did not take; its verdict stands until the next packet that does.
+    /// [`From::way`] for a packet beside the straight way: what it cannot do, the
+    /// packet waits for with the agent, or is dropped.
     #[inline(always)]
-    fn way_beside<P: Packet>(&self, packet: &mut P, ip: &ipv4::View, slot: &Slot) -> Step<Way<'t>> {
-        let eni_index = slot.eni() as u32;
-        let eni = self.tables.eni(eni_index).ok_or(DropReason::NoRoute)?;
-        let uplink = self.tables.uplink(eni.uplink).ok_or(DropReason::NoRoute)?;
-        let next_hop = self.tables.next_hop(slot.next_hop() as u32);
-        match next_hop.map_or(0, |next_hop| next_hop.mac.load()) {
-            0 => Err(self.unresolved(packet, ip, eni_index)?),
-            mac => Ok(Way {
-                eni,
-                uplink,
-                next_hop: Mac::from_word(mac),
-            }),
+    fn way_beside<P: Packet>(&self, packet: &P, ip: &ipv4::View, slot: &Slot) -> Step<Way<'t>> {
+        match self.way(slot) {
+            Err(verdict) if matches!(verdict.kind(), Kind::Aside) => {
+                Err(self.unresolved(packet, ip, slot.eni() as u32)?)
+            }
+            way => way,
         }
     }
 
@@ -522,7 +516,7 @@ impl<'t, T: Tables> From<'t, T> {
         let for_gateway = ip.destination == self.environment.gateway.v4();
         if header.kind[0] == icmp::ECHO_REQUEST && for_gateway {
             let built = answer::echo_reply(packet, ip, self.gateway());
-            return Ok(Verdict::answered(built, self.port(), None));
+            return Ok(Verdict::answered(built, None));
         }
         Err(DropReason::IcmpQuery.into())
     }
@@ -563,7 +557,7 @@ impl<'t, T: Tables> From<'t, T> {
             return reason.into();
         }
         let built = answer::icmp_error(packet, ip, self.gateway(), error);
-        Verdict::answered(built, self.port(), Some(reason))
+        Verdict::answered(built, Some(reason))
     }
 
     #[inline(always)]
@@ -579,6 +573,6 @@ impl<'t, T: Tables> From<'t, T> {
         }
         self.learn_mac(packet);
         let built = answer::arp_reply(packet, self.gateway());
-        Ok(Verdict::answered(built, self.port(), None))
+        Ok(Verdict::answered(built, None))
     }
 }

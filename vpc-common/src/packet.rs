@@ -3,11 +3,12 @@
 
 use crate::{
     checksum::Delta,
+    flow::Moment,
     forward::{self, Aside},
     layout::Owner,
     rewrite,
     tables::Tables,
-    verdict::{Arrival, Awaited, Verdict},
+    verdict::{Awaited, Verdict},
 };
 
 /// A header that can be laid over the bytes of a packet.
@@ -67,12 +68,29 @@ pub trait Packet {
         rewrite::clamp_mss(self, at, len, mss)
     }
 
-    /// [`forward::aside`]; as for [`Packet::clamp_mss`].
-    fn aside<T: Tables>(&mut self, tables: &T, arrival: &Arrival, step: Aside) -> Verdict
+    /// [`forward::straight`]; in the kernel, each of these three has a frame of its
+    /// own, because one of 512 bytes does not hold them all.
+    fn straight<T: Tables>(&mut self, tables: &T, ifindex: u32, moment: Moment) -> Verdict
     where
         Self: Sized,
     {
-        forward::aside(tables, self, arrival.ifindex, arrival.moment, step)
+        forward::straight(tables, self, ifindex, moment)
+    }
+
+    /// [`forward::open`]; as for [`Packet::straight`].
+    fn open<T: Tables>(&mut self, tables: &T, ifindex: u32, moment: Moment) -> Verdict
+    where
+        Self: Sized,
+    {
+        forward::open(tables, self, ifindex, moment)
+    }
+
+    /// [`forward::aside`]; as for [`Packet::straight`].
+    fn aside<T: Tables>(&mut self, tables: &T, ifindex: u32, moment: Moment, step: Aside) -> Verdict
+    where
+        Self: Sized,
+    {
+        forward::aside(tables, self, ifindex, moment, step)
     }
 
     /// Hands the packet as it is to the agent, to come back when what it waits for

@@ -16,7 +16,7 @@ use crate::{
     state::{Direction, ICMP, State, TCP, UDP},
     tables::Tables,
     transport,
-    verdict::{Arrival, Awaited, Outcome, Port, Step, Verdict},
+    verdict::{Arrival, Awaited, Port, Step, Verdict},
     wire::{
         arp::{self, Arp},
         ethernet::{self, Ethernet},
@@ -32,15 +32,12 @@ pub fn from_uplink<T: Tables, P: Packet>(
     packet: &mut P,
     ifindex: u32,
     moment: Moment,
-) -> Outcome {
+) -> Verdict {
     let link = tables
         .link(ifindex)
         .filter(|link| link.kind == Link::UPLINK);
     let Some(uplink) = link.and_then(|link| tables.uplink(link.index)) else {
-        return Outcome {
-            verdict: Verdict::drop(DropReason::LinkUnknown),
-            owner: Owner::HOST,
-        };
+        return DropReason::LinkUnknown.into();
     };
     let index = link.map_or(0, |link| link.index);
     let from = From {
@@ -70,21 +67,15 @@ struct Way<'t> {
 
 impl<'t, T: Tables> From<'t, T> {
     #[inline(always)]
-    fn frame<P: Packet>(&self, packet: &mut P) -> Outcome {
+    fn frame<P: Packet>(&self, packet: &mut P) -> Verdict {
         let owner = Owner::uplink(self.arrival.index);
         let Some(ethernet) = packet.header::<Ethernet>(0) else {
-            return Outcome {
-                verdict: Verdict::drop(DropReason::FrameTruncated),
-                owner,
-            };
+            return Verdict::from(DropReason::FrameTruncated).of(owner);
         };
         let for_link = ethernet.destination == self.uplink.mac;
         match ethernet.ethertype {
             ethernet::IPV4 if for_link => self.ipv4(packet),
-            ethernet::ARP => Outcome {
-                verdict: self.arp(packet),
-                owner,
-            },
+            ethernet::ARP => self.arp(packet).of(owner),
             ethernet::IPV4 => self.not_ours(DropReason::NotForLink),
             ethernet::VLAN | ethernet::QINQ => self.not_ours(DropReason::VlanTagged),
             _ => self.not_ours(DropReason::EthertypeUnsupported),
@@ -93,21 +84,14 @@ impl<'t, T: Tables> From<'t, T> {
 
     /// What is for no ENI: the host's own traffic on a shared uplink.
     #[inline(always)]
-    fn not_ours(&self, reason: DropReason) -> Outcome {
+    fn not_ours(&self, reason: DropReason) -> Verdict {
         let shared = self.uplink.flags & Uplink::SHARED != 0;
-        let verdict = if shared {
-            Verdict::PASS
-        } else {
-            Verdict::drop(reason)
-        };
-        Outcome {
-            verdict,
-            owner: Owner::uplink(self.arrival.index),
-        }
+        let dropped = Verdict::from(reason).of(Owner::uplink(self.arrival.index));
+        if shared { Verdict::PASS } else { dropped }
     }
 
     #[inline(always)]
-    fn ipv4<P: Packet>(&self, packet: &mut P) -> Outcome {
+    fn ipv4<P: Packet>(&self, packet: &mut P) -> Verdict {
         let ip = match ipv4::parse(packet, ethernet::LEN) {
             Ok(ip) => ip,
             Err(reason) => return self.not_ours(reason),
@@ -121,10 +105,7 @@ impl<'t, T: Tables> From<'t, T> {
             return self.not_ours(DropReason::NotAnEni);
         };
         let (Ok(verdict) | Err(verdict)) = self.to_eni(packet, &ip, eni);
-        Outcome {
-            verdict,
-            owner: Owner::eni(eni),
-        }
+        verdict.of(Owner::eni(eni))
     }
 
     #[inline(always)]
@@ -258,11 +239,7 @@ impl<'t, T: Tables> From<'t, T> {
         };
         let error = Error::fragmentation_needed(way.environment.mtu as u16);
         let built = answer::icmp_error(packet, ip, station, error);
-        Err(Verdict::answered(
-            built,
-            Port::uplink(self.arrival.index),
-            Some(reason),
-        ))
+        Err(Verdict::answered(built, Some(reason)))
     }
 
     #[inline(always)]
@@ -312,7 +289,7 @@ impl<'t, T: Tables> From<'t, T> {
                 self.tables.count(Stat::Punts);
                 Verdict::HANDED_OVER
             }
-            None => Verdict::drop(DropReason::PuntOverflow),
+            None => DropReason::PuntOverflow.into(),
         }
     }
 
@@ -352,10 +329,10 @@ impl<'t, T: Tables> From<'t, T> {
     #[inline(always)]
     fn arp<P: Packet>(&self, packet: &mut P) -> Verdict {
         let Some(arp) = packet.header::<Arp>(ethernet::LEN).copied() else {
-            return self.not_ours(DropReason::FrameTruncated).verdict;
+            return self.not_ours(DropReason::FrameTruncated);
         };
         if !arp.is_ipv4_over_ethernet() {
-            return self.not_ours(DropReason::ArpIgnored).verdict;
+            return self.not_ours(DropReason::ArpIgnored);
         }
         self.learn(&arp);
         let address = Addr::from_v4(arp.target.v4());
@@ -364,7 +341,7 @@ impl<'t, T: Tables> From<'t, T> {
             address,
         };
         if self.tables.eni_by_address(&key).is_none() {
-            return self.not_ours(DropReason::ArpIgnored).verdict;
+            return self.not_ours(DropReason::ArpIgnored);
         }
         if arp.operation != arp::REQUEST {
             // An answer to the agent's question: it has been learnt.
@@ -375,7 +352,7 @@ impl<'t, T: Tables> From<'t, T> {
             address: arp.target.v4(),
         };
         let built = answer::arp_reply(packet, station);
-        Verdict::answered(built, Port::uplink(self.arrival.index), None)
+        Verdict::answered(built, None)
     }
 
     /// Learns a neighbour from any ARP packet it sends (RFC 826's merge flag):

@@ -64,7 +64,8 @@ pub enum Awaited {
     Fragment(FragmentKey),
 }
 
-/// What becomes of a packet: a [`Kind`], a reason and a port in one word.
+/// What becomes of a packet, in one word: a [`Kind`], a reason, and a port or an
+/// owner.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Verdict(u64);
 
@@ -76,13 +77,17 @@ pub enum Kind {
     Pass = 0,
     /// Out by the port; rewritten.
     Send = 1,
-    /// Turned into an answer that goes out by the port it came in. If the packet
-    /// itself is dropped thereby, there is a reason.
+    /// Turned into an answer that goes out by the interface it came in. If the
+    /// packet itself is dropped thereby, there is a reason.
     Answer = 2,
     /// With the agent, unchanged; it comes back when what it waits for is there.
     HandedOver = 3,
     /// Gone, for the reason.
     Drop = 4,
+    /// Within the forward path only: the packet needs a flow, or got it.
+    Open = 5,
+    /// Within the forward path only: see [`crate::forward::Aside`].
+    Aside = 6,
 }
 
 impl Verdict {
@@ -90,6 +95,8 @@ impl Verdict {
     pub const PASS: Self = Self(Kind::Pass as u64);
     /// With the agent.
     pub const HANDED_OVER: Self = Self(Kind::HandedOver as u64);
+    /// See [`Kind::Open`].
+    pub(crate) const OPEN: Self = Self(Kind::Open as u64);
 
     /// Out by a port.
     #[inline(always)]
@@ -97,19 +104,49 @@ impl Verdict {
         Self(Kind::Send as u64 | (port.0 as u64) << 32)
     }
 
-    /// Dropped.
-    #[inline(always)]
-    pub const fn drop(reason: DropReason) -> Self {
-        Self(Kind::Drop as u64 | (reason as u64) << 8)
-    }
-
     /// Dropped, for the reason with a number.
     #[inline(always)]
-    pub const fn drop_number(reason: u32) -> Self {
+    pub(crate) const fn drop_number(reason: u32) -> Self {
         Self(Kind::Drop as u64 | (reason as u64 & 0xff) << 8)
     }
 
-    /// As a word, and back: how a global function returns it.
+    /// A step beside the straight way; 56 bits of it.
+    #[inline(always)]
+    pub(crate) const fn aside(step: u64) -> Self {
+        Self(Kind::Aside as u64 | step << 8)
+    }
+
+    /// The step of an [`Kind::Aside`].
+    #[inline(always)]
+    pub(crate) const fn step(self) -> u64 {
+        self.0 >> 8
+    }
+
+    /// The verdict of an answer that could, or could not, be built; with the reason
+    /// if the packet that caused it is dropped.
+    #[inline(always)]
+    pub(crate) fn answered(built: Option<()>, dropped: Option<DropReason>) -> Self {
+        let reason = match dropped {
+            Some(reason) => reason as u64,
+            None => 0,
+        };
+        match (built, reason) {
+            (Some(()), reason) => Self(Kind::Answer as u64 | reason << 8),
+            (None, 0) => DropReason::AnswerFailed.into(),
+            (None, reason) => Self::drop_number(reason as u32),
+        }
+    }
+
+    /// The same, if it drops the packet, for somebody.
+    #[inline(always)]
+    pub(crate) const fn of(self, owner: Owner) -> Self {
+        match self.kind() {
+            Kind::Drop | Kind::Answer => Self(self.0 & 0xffff_ffff | (owner.0 as u64) << 32),
+            _ => self,
+        }
+    }
+
+    /// As a word, and back: how a function of the kernel returns it.
     #[inline(always)]
     pub const fn to_word(self) -> u64 {
         self.0
@@ -121,21 +158,6 @@ impl Verdict {
         Self(word)
     }
 
-    /// The verdict of an answer that could, or could not, be built; with the reason
-    /// if the packet that caused it is dropped.
-    #[inline(always)]
-    pub fn answered(built: Option<()>, port: Port, dropped: Option<DropReason>) -> Self {
-        let reason = match dropped {
-            Some(reason) => reason as u64,
-            None => 0,
-        };
-        match (built, reason) {
-            (Some(()), reason) => Self(Kind::Answer as u64 | reason << 8 | (port.0 as u64) << 32),
-            (None, 0) => Self::drop(DropReason::AnswerFailed),
-            (None, reason) => Self(Kind::Drop as u64 | reason << 8),
-        }
-    }
-
     /// Its kind.
     #[inline(always)]
     pub const fn kind(self) -> Kind {
@@ -144,6 +166,8 @@ impl Verdict {
             1 => Kind::Send,
             2 => Kind::Answer,
             3 => Kind::HandedOver,
+            5 => Kind::Open,
+            6 => Kind::Aside,
             _ => Kind::Drop,
         }
     }
@@ -159,43 +183,38 @@ impl Verdict {
         DropReason::from_number(self.reason_number())
     }
 
-    /// Its port; only of [`Kind::Send`] and [`Kind::Answer`].
+    /// Its port; only of [`Kind::Send`].
     #[inline(always)]
     pub const fn port(self) -> Port {
         Port((self.0 >> 32) as u32)
+    }
+
+    /// Whom the drop is counted for; only of [`Kind::Drop`] and [`Kind::Answer`].
+    #[inline(always)]
+    pub const fn owner(self) -> Owner {
+        Owner((self.0 >> 32) as u32)
     }
 }
 
 impl core::fmt::Debug for Verdict {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match (self.kind(), self.reason()) {
-            (kind @ (Kind::Send | Kind::Answer), reason) => {
-                write!(f, "{kind:?} to {:?}, {reason:?}", self.port())
-            }
-            (kind, Some(reason)) => write!(f, "{kind:?}, {reason:?}"),
+            (Kind::Send, _) => write!(f, "Send by {:?}", self.port()),
+            (kind, Some(reason)) => write!(f, "{kind:?}, {reason:?} of {:?}", self.owner().parts()),
             (kind, None) => write!(f, "{kind:?}"),
         }
     }
 }
 
-/// A verdict, and whom a drop is counted for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Outcome {
-    /// What becomes of the packet.
-    pub verdict: Verdict,
-    /// Whom a drop is counted for.
-    pub owner: Owner,
+impl From<DropReason> for Verdict {
+    #[inline(always)]
+    fn from(reason: DropReason) -> Self {
+        Self::drop_number(reason as u32)
+    }
 }
 
 /// What a step of a pipeline ends in when it ends the packet's way.
 pub type Step<T> = Result<T, Verdict>;
-
-impl From<DropReason> for Verdict {
-    #[inline(always)]
-    fn from(reason: DropReason) -> Self {
-        Self::drop(reason)
-    }
-}
 
 /// Where and when a packet came in.
 #[derive(Clone, Copy, Debug)]

@@ -6,36 +6,35 @@ use aya_ebpf::{
 };
 use vpc_common::{
     drop::DropReason,
-    layout::Stat,
+    layout::{Link, Owner, Stat},
     tables::Tables as _,
-    verdict::{Kind, Outcome, Port},
+    verdict::{Kind, Port, Verdict},
 };
 
-use crate::maps::{ENVIRONMENT_PORTS, Maps, UPLINK_PORTS, count_drop};
+use crate::maps::{ENVIRONMENT_PORTS, Maps, UPLINK_PORTS, count_dropped};
 
-/// Does what a verdict says.
+/// Does what a verdict on a packet from `ifindex` says.
 #[inline(always)]
-pub fn perform(outcome: Outcome) -> u32 {
-    let verdict = outcome.verdict;
-    let reason = match verdict.kind() {
-        Kind::Pass => return XDP_PASS,
-        Kind::HandedOver => return XDP_DROP,
+pub fn perform(verdict: Verdict, ifindex: u32) -> u32 {
+    match verdict.kind() {
         Kind::Send => match redirect(verdict.port()) {
-            Some(action) => return action,
-            None => DropReason::RedirectFailed as u32,
+            Some(action) => action,
+            None => drop_packet(owner_of(ifindex), DropReason::RedirectFailed as u32),
         },
+        Kind::Pass => XDP_PASS,
+        Kind::HandedOver => XDP_DROP,
         Kind::Answer => {
             Maps.count(Stat::Answers);
             if verdict.reason_number() != 0 {
-                count_drop(outcome.owner, verdict.reason_number());
+                drop_packet(verdict.owner(), verdict.reason_number());
             }
             // The answer is of our own making: if its way is gone, so is who asked.
-            return redirect(verdict.port()).unwrap_or(XDP_DROP);
+            port_of(ifindex).and_then(redirect).unwrap_or(XDP_DROP)
         }
-        Kind::Drop => verdict.reason_number(),
-    };
-    count_drop(outcome.owner, reason);
-    XDP_DROP
+        Kind::Drop | Kind::Open | Kind::Aside => {
+            drop_packet(verdict.owner(), verdict.reason_number())
+        }
+    }
 }
 
 #[inline(always)]
@@ -46,4 +45,29 @@ fn redirect(port: Port) -> Option<u32> {
         &ENVIRONMENT_PORTS
     };
     map.redirect(port.index(), 0).ok()
+}
+
+#[inline(always)]
+fn drop_packet(owner: Owner, reason: u32) -> u32 {
+    count_dropped(owner.0, reason);
+    XDP_DROP
+}
+
+/// The port that an interface is.
+#[inline(always)]
+fn port_of(ifindex: u32) -> Option<Port> {
+    let link = Maps.link(ifindex)?;
+    Some(match link.kind {
+        Link::UPLINK => Port::uplink(link.index),
+        _ => Port::environment(link.index),
+    })
+}
+
+#[inline(always)]
+fn owner_of(ifindex: u32) -> Owner {
+    match port_of(ifindex) {
+        Some(port) if port.is_uplink() => Owner::uplink(port.index()),
+        Some(port) => Owner::environment(port.index()),
+        None => Owner::HOST,
+    }
 }

@@ -7,10 +7,10 @@ use aya_ebpf::{
     macros::{raw_tracepoint, xdp},
     programs::{RawTracePointContext, XdpContext},
 };
-use vpc_common::{expiry::SweepOptions, forward, layout::Owner, reply};
+use vpc_common::{expiry::SweepOptions, forward, reply};
 use vpc_ebpf::{
     clock, entry,
-    maps::{Maps, count_drop as count},
+    maps::{Maps, count_dropped},
     packet::XdpPacket,
     sweep as sweeping,
 };
@@ -20,8 +20,8 @@ use vpc_ebpf::{
 pub fn from_environment(context: XdpContext) -> u32 {
     let mut packet = XdpPacket::new(context);
     let ifindex = packet.ifindex();
-    let outcome = forward::from_environment(&Maps, &mut packet, ifindex, clock::now());
-    entry::perform(outcome)
+    let verdict = forward::from_environment(&Maps, &mut packet, ifindex, clock::now());
+    entry::perform(verdict, ifindex)
 }
 
 /// On an uplink.
@@ -29,8 +29,8 @@ pub fn from_environment(context: XdpContext) -> u32 {
 pub fn from_uplink(context: XdpContext) -> u32 {
     let mut packet = XdpPacket::new(context);
     let ifindex = packet.ifindex();
-    let outcome = reply::from_uplink(&Maps, &mut packet, ifindex, clock::now());
-    entry::perform(outcome)
+    let verdict = reply::from_uplink(&Maps, &mut packet, ifindex, clock::now());
+    entry::perform(verdict, ifindex)
 }
 
 /// Ends what is idle: arguments are now (ns), first block, blocks, options.
@@ -50,7 +50,7 @@ pub fn sweep(context: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn count_drop(context: RawTracePointContext) -> i32 {
     let (owner, reason): (u64, u64) = (context.arg(0), context.arg(1));
-    count(Owner(owner as u32), reason as u32);
+    count_dropped(owner as u32, reason as u32);
     0
 }
 

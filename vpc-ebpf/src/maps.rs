@@ -385,9 +385,11 @@ pub extern "C" fn attend_slot(slot: u32, now: u32, options: u64) -> u32 {
     expiry::attend(&Maps, slot, Tick(now), SweepOptions(options)) as u32
 }
 
-/// Counts a drop: the only place where a drop counter moves.
-#[inline(always)]
-pub fn count_drop(owner: Owner, reason: u32) {
+/// Counts a drop: the only place where a drop counter moves. See [`claim_port`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn count_dropped(owner: u32, reason: u32) -> u32 {
+    let owner = Owner(owner);
     let mut key = DropKey { owner, reason };
     let counter = match DROPS.get_ptr_mut(&key) {
         Some(counter) => Some(counter),
@@ -405,4 +407,5 @@ pub fn count_drop(owner: Owner, reason: u32) {
         // SAFETY: a word of a map value, aligned, valid until the program ends.
         unsafe { atomic_xadd::<u64, u64, { Relaxed }>(counter, 1) };
     }
+    0
 }

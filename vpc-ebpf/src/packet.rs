@@ -18,7 +18,7 @@ use vpc_common::{
     packet::{Header, Packet},
     rewrite,
     tables::Tables,
-    verdict::{Arrival, Awaited, Verdict},
+    verdict::{Awaited, Verdict},
 };
 
 use crate::maps::{Maps, PUNTS};
@@ -51,11 +51,19 @@ impl XdpPacket {
         unsafe { (&raw const (*self.context.ctx).data).read_volatile() as usize }
     }
 
+    /// Where the packet ends, loaded anew for each access: one that is kept is
+    /// zero-extended again by LLVM and is no pointer to the verifier afterwards.
+    #[inline(always)]
+    fn data_end(&self) -> usize {
+        // SAFETY: the context is the program's own.
+        unsafe { (&raw const (*self.context.ctx).data_end).read_volatile() as usize }
+    }
+
     /// A checked pointer to `len` bytes.
     #[inline(always)]
     fn pointer(&self, at: usize, len: usize) -> Option<*mut u8> {
         let start = self.data() + at;
-        if start + len > self.context.data_end() {
+        if start + len > self.data_end() {
             return None;
         }
         Some(start as *mut u8)
@@ -165,6 +173,24 @@ pub extern "C" fn clamp_packet_mss(context: *mut xdp_md, at: u32, len: u32, mss:
 /// See [`sum_packet`]; a [`Verdict`] as a word.
 #[unsafe(no_mangle)]
 #[inline(never)]
+pub extern "C" fn forward_straight(context: *mut xdp_md, now_ns: u64) -> u64 {
+    let mut packet = XdpPacket::new(XdpContext::new(context));
+    let ifindex = packet.ifindex();
+    forward::straight(&Maps, &mut packet, ifindex, Moment::from_ns(now_ns)).to_word()
+}
+
+/// See [`sum_packet`]; a [`Verdict`] as a word.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn forward_open(context: *mut xdp_md, now_ns: u64) -> u64 {
+    let mut packet = XdpPacket::new(XdpContext::new(context));
+    let ifindex = packet.ifindex();
+    forward::open(&Maps, &mut packet, ifindex, Moment::from_ns(now_ns)).to_word()
+}
+
+/// See [`sum_packet`]; a [`Verdict`] as a word.
+#[unsafe(no_mangle)]
+#[inline(never)]
 pub extern "C" fn forward_aside(context: *mut xdp_md, now_ns: u64, step: u64) -> u64 {
     let mut packet = XdpPacket::new(XdpContext::new(context));
     let ifindex = packet.ifindex();
@@ -183,7 +209,7 @@ impl Packet for XdpPacket {
 
     #[inline(always)]
     fn holds(&self, at: usize, len: usize) -> bool {
-        self.data() + at + len <= self.context.data_end()
+        self.data() + at + len <= self.data_end()
     }
 
     #[inline(always)]
@@ -251,8 +277,18 @@ impl Packet for XdpPacket {
     }
 
     #[inline(always)]
-    fn aside<T: Tables>(&mut self, _: &T, arrival: &Arrival, step: Aside) -> Verdict {
-        Verdict::from_word(forward_aside(self.context.ctx, arrival.moment.ns, step.0))
+    fn straight<T: Tables>(&mut self, _: &T, _: u32, moment: Moment) -> Verdict {
+        Verdict::from_word(forward_straight(self.context.ctx, moment.ns))
+    }
+
+    #[inline(always)]
+    fn open<T: Tables>(&mut self, _: &T, _: u32, moment: Moment) -> Verdict {
+        Verdict::from_word(forward_open(self.context.ctx, moment.ns))
+    }
+
+    #[inline(always)]
+    fn aside<T: Tables>(&mut self, _: &T, _: u32, moment: Moment, step: Aside) -> Verdict {
+        Verdict::from_word(forward_aside(self.context.ctx, moment.ns, step.0))
     }
 
     #[inline(always)]
