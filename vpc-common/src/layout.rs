@@ -855,6 +855,6 @@ mod pod {
     }
     pod! {
         Meta, Link, Environment, Uplink, Group, Eni, EniKey, FlowKey, FlowRef, FragmentKey,
-        Fragment, NextHopKey, NameKey, DropKey, Event, FlowRecord, SweepResult,
+        Fragment, NextHopKey, NameKey, DropKey, Event, FlowRecord, SweepResult, Punt,
     }
 }

@@ -9,7 +9,7 @@ use aya::maps::MapError;
 use vpc_common::{
     addr::Addr,
     layout::{
-        Eni, FIRST_BLOCK, GROUP_ENIS, Group, NameKey, POOLS_PER_ENI, Pool, Uplink,
+        BLOCK_PORTS, Eni, FIRST_BLOCK, GROUP_ENIS, Group, NameKey, POOLS_PER_ENI, Pool, Uplink,
     },
     state::Timeouts,
 };
@@ -17,7 +17,9 @@ use vpc_common::{
 use super::{
     Dataplane,
     mirror::{Mirror, Named, UPLINK_PEER},
-    names, packet,
+    names,
+    netlink::Netlink,
+    packet,
     plan::{self, Observed, Plan, Problem, Step},
     port::{self, PortError},
     programs::{Hook, ProgramsError},
@@ -30,9 +32,17 @@ const ROUNDS: usize = 4;
 /// RFC 5227 §2.3: announcements are sent twice.
 const ANNOUNCEMENTS: usize = 2;
 
-const NO_UPLINK: Uplink =
-    Uplink { ifindex: 0, mtu: 0, mac: vpc_common::addr::Mac::UNKNOWN, flags: 0 };
-const NO_GROUP: Group = Group { count: 0, reserved: 0, enis: [0; GROUP_ENIS] };
+const NO_UPLINK: Uplink = Uplink {
+    ifindex: 0,
+    mtu: 0,
+    mac: vpc_common::addr::Mac::UNKNOWN,
+    flags: 0,
+};
+const NO_GROUP: Group = Group {
+    count: 0,
+    reserved: 0,
+    enis: [0; GROUP_ENIS],
+};
 const NO_ENI: Eni = Eni {
     address: Addr::UNSPECIFIED,
     subnet: Addr::UNSPECIFIED,
@@ -78,21 +88,8 @@ pub struct Applied {
 impl Dataplane {
     /// What has to change for the tables to be as configured.
     pub fn plan(&mut self, config: &Config) -> Plan {
-        let mut interfaces = BTreeMap::new();
-        for uplink in &config.uplinks {
-            if let Ok(Some(found)) = self.netlink.by_name(&uplink.interface) {
-                interfaces.insert(uplink.interface.clone(), found);
-            }
-        }
-        let states = self.tables.shared.eni_states.iter().enumerate();
-        let busy: BTreeSet<u32> = states
-            .filter(|(_, state)| state.connections.load() != 0)
-            .map(|(index, _)| index as u32)
-            .collect();
-        let limits = &self.limits;
-        let observed =
-            Observed { mirror: &self.mirror, interfaces: &interfaces, busy: &busy, limits };
-        plan::plan(config, &observed)
+        let busy = self.tables.shared.busy_enis();
+        compare(config, &self.mirror, &busy, &mut self.netlink)
     }
 
     /// Makes the tables as configured, as far as possible now.
@@ -162,16 +159,26 @@ impl Dataplane {
             Step::RemoveAddress(key) => absent_is_fine(tables.eni_by_address.remove(key))?,
             Step::ClearEni(index) => {
                 tables.enis.set(*index, NO_ENI, 0)?;
-                let key = NameKey { kind: NameKey::ENI, index: *index };
+                let key = NameKey {
+                    kind: NameKey::ENI,
+                    index: *index,
+                };
                 absent_is_fine(tables.names.remove(&key))?;
             }
             Step::SetGroup(index, group) => tables.groups.set(*index, group, 0)?,
             Step::ForgetGroup(index) => {
                 tables.groups.set(*index, NO_GROUP, 0)?;
-                let key = NameKey { kind: NameKey::GROUP, index: *index };
+                let key = NameKey {
+                    kind: NameKey::GROUP,
+                    index: *index,
+                };
                 absent_is_fine(tables.names.remove(&key))?;
             }
-            Step::AttachUplink { index, interface, peer_netns } => {
+            Step::AttachUplink {
+                index,
+                interface,
+                peer_netns,
+            } => {
                 self.attach_uplink(*index, interface, peer_netns.as_deref())?;
             }
             Step::DetachUplink(index) => self.detach_uplink(*index)?,
@@ -199,7 +206,10 @@ impl Dataplane {
         let interface = port::find(&mut self.netlink, interface)?;
         port::check(&interface, Hook::Uplink)?;
         if let Some(peer) = port::prepare(&mut self.netlink, &interface, peer_netns)? {
-            let key = NameKey { kind: UPLINK_PEER, index };
+            let key = NameKey {
+                kind: UPLINK_PEER,
+                index,
+            };
             self.tables.names.insert(key, peer.encode(), 0)?;
             self.mirror.uplink_peers.insert(index, peer);
         }
@@ -213,23 +223,50 @@ impl Dataplane {
         self.tables.uplinks.set(index, NO_UPLINK, 0)?;
         if let Some(peer) = self.mirror.uplink_peers.remove(&index) {
             super::restore_peer(&peer);
-            let key = NameKey { kind: UPLINK_PEER, index };
+            let key = NameKey {
+                kind: UPLINK_PEER,
+                index,
+            };
             absent_is_fine(self.tables.names.remove(&key))?;
         }
-        let key = NameKey { kind: NameKey::UPLINK, index };
+        let key = NameKey {
+            kind: NameKey::UPLINK,
+            index,
+        };
         absent_is_fine(self.tables.names.remove(&key))?;
         Ok(())
     }
 
     fn announce(&self, index: u32) -> Result<(), StepError> {
-        let Some(eni) = self.mirror.enis.get(&index) else { return Ok(()) };
-        let Some(uplink) = self.mirror.uplinks.get(&eni.value.uplink) else { return Ok(()) };
+        let Some(eni) = self.mirror.enis.get(&index) else {
+            return Ok(());
+        };
+        let Some(uplink) = self.mirror.uplinks.get(&eni.value.uplink) else {
+            return Ok(());
+        };
         let frame = packet::arp_announcement(uplink.value.mac, eni.value.address.v4());
         for _ in 0..ANNOUNCEMENTS {
             self.frames.send(uplink.value.ifindex, &frame)?;
         }
         Ok(())
     }
+}
+
+/// Looks up the interfaces that the configuration names, and plans.
+pub fn compare(
+    config: &Config,
+    mirror: &Mirror,
+    busy: &BTreeSet<u32>,
+    netlink: &mut Netlink,
+) -> Plan {
+    let mut interfaces = BTreeMap::new();
+    for uplink in &config.uplinks {
+        if let Ok(Some(found)) = netlink.by_name(&uplink.interface) {
+            interfaces.insert(uplink.interface.clone(), found);
+        }
+    }
+    let limits = &config.limits;
+    plan::plan(config, &Observed { mirror, interfaces: &interfaces, busy, limits })
 }
 
 /// Lets a pool use every block from port 1024 on.
@@ -239,6 +276,12 @@ fn lease_ports(pool: &Pool) {
         let bits = if below == 64 { 0 } else { u64::MAX << below };
         word.fetch_or(bits);
     }
+    let blocks: u32 = pool
+        .leased
+        .iter()
+        .map(|word| word.load().count_ones())
+        .sum();
+    pool.capacity.store(u64::from(blocks * BLOCK_PORTS));
 }
 
 /// Brings the mirror up to date with a step that was performed.
@@ -298,7 +341,12 @@ pub fn note(mirror: &mut Mirror, step: &Step) {
 fn note_name(mirror: &mut Mirror, key: NameKey, name: &str) {
     fn rename<T>(entries: &mut BTreeMap<u32, Named<T>>, index: u32, name: &str, empty: T) {
         let entry = entries.entry(index);
-        entry.or_insert(Named { name: String::new(), value: empty }).name = name.to_owned();
+        entry
+            .or_insert(Named {
+                name: String::new(),
+                value: empty,
+            })
+            .name = name.to_owned();
     }
     match key.kind {
         NameKey::UPLINK => rename(&mut mirror.uplinks, key.index, name, NO_UPLINK),
@@ -326,13 +374,18 @@ mod tests {
             used: Shared64::new(0),
             blocks: Shared64::new(0),
             reclaim_cursor: Shared64::new(0),
-            reserved: 0,
+            capacity: Shared64::new(0),
             block: std::array::from_fn(|_| Shared32::new(0)),
         };
         for _ in 0..2 {
             lease_ports(&pool);
-            let blocks: u32 = pool.leased.iter().map(|word| word.load().count_ones()).sum();
+            let blocks: u32 = pool
+                .leased
+                .iter()
+                .map(|word| word.load().count_ones())
+                .sum();
             assert_eq!(blocks * 256, POOL_PORTS);
+            assert_eq!(pool.capacity.load(), u64::from(POOL_PORTS));
             assert_eq!(pool.leased[0].load() & 0xf, 0, "ports below 1024");
         }
     }

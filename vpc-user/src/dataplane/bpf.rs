@@ -113,7 +113,11 @@ pub fn detach_link(pin: &Path) -> io::Result<()> {
         flags: u32,
     }
     let path = CString::new(pin.as_os_str().as_bytes())?;
-    let mut get = Get { path: path.as_ptr() as u64, fd: 0, flags: 0 };
+    let mut get = Get {
+        path: path.as_ptr() as u64,
+        fd: 0,
+        flags: 0,
+    };
     // SAFETY: `Get` is laid out as the kernel's, and the path lives until this
     // returns.
     let fd = unsafe { bpf(BPF_OBJ_GET, &mut get) }?;
@@ -131,7 +135,16 @@ pub fn detach_link(pin: &Path) -> io::Result<()> {
 unsafe fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
     // SAFETY: the caller's promise.
     let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>())
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_mut(attributes),
+            size_of::<T>(),
+        )
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result as i32)
+    }
 }

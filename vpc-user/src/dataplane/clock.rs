@@ -5,7 +5,10 @@ use vpc_common::time::Tick;
 /// Nanoseconds of `CLOCK_MONOTONIC`: the kernel programs' time, which they read
 /// coarsely and which therefore runs a few milliseconds behind this.
 pub fn now_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is a valid place to write to, and this clock exists on
     // every Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };

@@ -89,7 +89,11 @@ mod tests {
     fn a_snapshot_names_every_counter_once() {
         let counters = Counters::default();
         counters.punts.add(3);
-        let mut names: Vec<_> = counters.snapshot().into_iter().map(|(name, _)| name).collect();
+        let mut names: Vec<_> = counters
+            .snapshot()
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         assert!(counters.snapshot().contains(&("agent_punts", 3)));
         names.sort_unstable();
         let count = names.len();

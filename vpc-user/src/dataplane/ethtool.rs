@@ -18,12 +18,26 @@ struct Value {
 
 /// Whether receive offload is on.
 pub fn gro(interface: &str) -> io::Result<bool> {
-    ioctl(interface, Value { command: GET_GRO, data: 0 }).map(|data| data != 0)
+    ioctl(
+        interface,
+        Value {
+            command: GET_GRO,
+            data: 0,
+        },
+    )
+    .map(|data| data != 0)
 }
 
 /// Switches receive offload.
 pub fn set_gro(interface: &str, on: bool) -> io::Result<()> {
-    ioctl(interface, Value { command: SET_GRO, data: u32::from(on) }).map(drop)
+    ioctl(
+        interface,
+        Value {
+            command: SET_GRO,
+            data: u32::from(on),
+        },
+    )
+    .map(drop)
 }
 
 fn ioctl(interface: &str, mut value: Value) -> io::Result<u32> {
@@ -47,5 +61,9 @@ fn ioctl(interface: &str, mut value: Value) -> io::Result<u32> {
     // SAFETY: the request names an interface and points to a value, both of which
     // live until the call returns.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(value.data) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(value.data)
+    }
 }

@@ -75,7 +75,12 @@ pub struct Holding<K> {
 impl<K: Copy + Eq + Hash> Holding<K> {
     /// Nothing waits.
     pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, queues: HashMap::new(), packets: 0, bytes: 0 }
+        Self {
+            bounds,
+            queues: HashMap::new(),
+            packets: 0,
+            bytes: 0,
+        }
     }
 
     /// Whether nothing waits.
@@ -84,7 +89,8 @@ impl<K: Copy + Eq + Hash> Holding<K> {
     }
 
     /// Packets that wait.
-    pub fn packets(&self) -> usize {
+    #[cfg(test)]
+    fn packets(&self) -> usize {
         self.packets
     }
 
@@ -96,9 +102,11 @@ impl<K: Copy + Eq + Hash> Holding<K> {
         }
         let queue = match self.queues.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                entry.insert(Queue { since: now, asked: 0, held: VecDeque::new() })
-            }
+            Entry::Vacant(entry) => entry.insert(Queue {
+                since: now,
+                asked: 0,
+                held: VecDeque::new(),
+            }),
         };
         if queue.held.len() >= bounds.per_key {
             return Err(held);
@@ -132,7 +140,11 @@ impl<K: Copy + Eq + Hash> Holding<K> {
 
     /// The wait for `key` is over: its packets in the order of their arrival.
     pub fn release(&mut self, key: &K) -> VecDeque<Held> {
-        let held = self.queues.remove(key).map(|queue| queue.held).unwrap_or_default();
+        let held = self
+            .queues
+            .remove(key)
+            .map(|queue| queue.held)
+            .unwrap_or_default();
         self.packets -= held.len();
         self.bytes -= held.iter().map(|held| held.frame.len()).sum::<usize>();
         held
@@ -141,7 +153,11 @@ impl<K: Copy + Eq + Hash> Holding<K> {
     /// What has waited too long.
     pub fn overdue(&self, now: u64) -> Vec<K> {
         let late = |queue: &Queue| now.saturating_sub(queue.since) >= self.bounds.give_up;
-        self.queues.iter().filter(|(_, queue)| late(queue)).map(|(key, _)| *key).collect()
+        self.queues
+            .iter()
+            .filter(|(_, queue)| late(queue))
+            .map(|(key, _)| *key)
+            .collect()
     }
 }
 
@@ -160,7 +176,11 @@ mod tests {
     fn packet(first: u8, len: usize) -> Held {
         let mut frame = vec![0; len].into_boxed_slice();
         frame[0] = first;
-        Held { ifindex: 1, owner: Owner::HOST, frame }
+        Held {
+            ifindex: 1,
+            owner: Owner::HOST,
+            frame,
+        }
     }
 
     #[test]
@@ -169,7 +189,11 @@ mod tests {
         holding.hold("a", packet(1, 10), 0).expect("room");
         holding.hold("b", packet(2, 10), 0).expect("room");
         holding.hold("a", packet(3, 10), 0).expect("room");
-        let order: Vec<u8> = holding.release(&"a").iter().map(|held| held.frame[0]).collect();
+        let order: Vec<u8> = holding
+            .release(&"a")
+            .iter()
+            .map(|held| held.frame[0])
+            .collect();
         assert_eq!(order, [1, 3]);
         assert_eq!(holding.packets(), 1);
         assert!(holding.release(&"a").is_empty());
@@ -180,10 +204,22 @@ mod tests {
         let mut holding = Holding::new(SMALL);
         holding.hold("a", packet(1, 10), 0).expect("room");
         holding.hold("a", packet(2, 10), 0).expect("room");
-        assert_eq!(holding.hold("a", packet(3, 10), 0), Err(packet(3, 10)), "per key");
-        assert_eq!(holding.hold("b", packet(4, 81), 0), Err(packet(4, 81)), "bytes");
+        assert_eq!(
+            holding.hold("a", packet(3, 10), 0),
+            Err(packet(3, 10)),
+            "per key"
+        );
+        assert_eq!(
+            holding.hold("b", packet(4, 81), 0),
+            Err(packet(4, 81)),
+            "bytes"
+        );
         holding.hold("b", packet(5, 80), 0).expect("room");
-        assert_eq!(holding.hold("c", packet(6, 1), 0), Err(packet(6, 1)), "packets");
+        assert_eq!(
+            holding.hold("c", packet(6, 1), 0),
+            Err(packet(6, 1)),
+            "packets"
+        );
         holding.release(&"b");
         holding.hold("c", packet(6, 1), 0).expect("room again");
     }

@@ -12,7 +12,9 @@ use nix::fcntl::{Flock, FlockArg};
 
 /// The lock, held as long as this lives.
 #[derive(Debug)]
-pub struct PinLock(Flock<File>);
+pub struct PinLock {
+    _folder: Flock<File>,
+}
 
 /// Why the folder cannot be locked.
 #[derive(Debug, thiserror::Error)]
@@ -41,15 +43,21 @@ pub enum LockError {
 impl PinLock {
     /// Locks an existing folder.
     pub fn take(dir: &Path) -> Result<Self, LockError> {
-        let failed = |source| LockError::Io { dir: dir.into(), source };
+        let failed = |source| LockError::Io {
+            dir: dir.into(),
+            source,
+        };
         let file = File::open(dir).map_err(failed)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self(lock)),
+            Ok(lock) => Ok(Self { _folder: lock }),
             Err((file, nix::errno::Errno::EWOULDBLOCK)) => {
                 let inode = file.metadata().map_err(failed)?.ino();
                 let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
                 let holder = holder(&locks, inode).unwrap_or("unknown").to_owned();
-                Err(LockError::Held { dir: dir.into(), holder })
+                Err(LockError::Held {
+                    dir: dir.into(),
+                    holder,
+                })
             }
             Err((_, errno)) => Err(failed(errno.into())),
         }
@@ -60,7 +68,9 @@ impl PinLock {
 fn holder(locks: &str, inode: u64) -> Option<&str> {
     locks.lines().find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let [_, "FLOCK", _, _, pid, file, ..] = fields[..] else { return None };
+        let [_, "FLOCK", _, _, pid, file, ..] = fields[..] else {
+            return None;
+        };
         (file.rsplit(':').next()? == inode.to_string()).then_some(pid)
     })
 }

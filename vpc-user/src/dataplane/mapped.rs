@@ -54,7 +54,11 @@ impl<T: SharedValue> Mapped<T> {
         // SAFETY: a new mapping at an address of the kernel's choice overlaps
         // nothing; the kernel refuses a length beyond the table.
         let base = unsafe { mmap(None, bytes, protection, MapFlags::MAP_SHARED, map, 0) }?;
-        Ok(Self { base: base.cast(), len, values: PhantomData })
+        Ok(Self {
+            base: base.cast(),
+            len,
+            values: PhantomData,
+        })
     }
 }
 

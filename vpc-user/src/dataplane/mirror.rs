@@ -5,9 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use aya::maps::MapError;
-use vpc_common::layout::{
-    EniKey, Environment, Eni, Group, Link, NameKey, Uplink,
-};
+use vpc_common::layout::{Eni, EniKey, Environment, Group, Link, NameKey, Uplink};
 
 use super::{names, peer::PreparedPeer, tables::Tables};
 
@@ -54,9 +52,17 @@ pub struct Environments {
 impl Environments {
     /// From the generations of all indices; those above 0 have been used.
     pub fn new(generations: Vec<u32>) -> Self {
-        let fresh = generations.iter().rposition(|generation| *generation != 0).map_or(0, |at| at + 1);
+        let fresh = generations
+            .iter()
+            .rposition(|generation| *generation != 0)
+            .map_or(0, |at| at + 1);
         let returned = (0..fresh as u32).collect();
-        Self { generations, fresh: fresh as u32, returned, ..Default::default() }
+        Self {
+            generations,
+            fresh: fresh as u32,
+            returned,
+            ..Default::default()
+        }
     }
 
     /// Takes note of an attached environment.
@@ -88,7 +94,9 @@ impl Environments {
     pub fn free_index(&self, is_busy: impl Fn(u32) -> bool) -> Option<(u32, u32)> {
         let fresh = ((self.fresh as usize) < self.generations.len()).then_some(self.fresh);
         let idle = || self.returned.iter().copied().find(|index| !is_busy(*index));
-        let index = fresh.or_else(idle).or_else(|| self.returned.front().copied())?;
+        let index = fresh
+            .or_else(idle)
+            .or_else(|| self.returned.front().copied())?;
         Some((index, self.generations[index as usize]))
     }
 
@@ -109,17 +117,15 @@ impl Environments {
 
     /// All of them, by index.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Attached)> {
-        self.entries.iter().map(|(index, attached)| (*index, attached))
+        self.entries
+            .iter()
+            .map(|(index, attached)| (*index, attached))
     }
 
     /// How many are attached.
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
     pub fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Whether none is attached.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 }
 
@@ -159,7 +165,10 @@ impl Mirror {
 }
 
 fn find<T>(named: &BTreeMap<u32, Named<T>>, name: &str) -> Option<u32> {
-    named.iter().find(|(_, entry)| entry.name == name).map(|(index, _)| *index)
+    named
+        .iter()
+        .find(|(_, entry)| entry.name == name)
+        .map(|(index, _)| *index)
 }
 
 /// Reads every table that the agent writes. Environments are those with a name
@@ -178,15 +187,29 @@ pub fn read(tables: &Tables) -> Result<(Mirror, Environments), MapError> {
             mirror.uplinks.insert(index, Named { name, value });
         }
         if let Some(peer) = known.get(&(UPLINK_PEER, index)) {
-            mirror.uplink_peers.insert(index, PreparedPeer::decode(peer));
+            mirror
+                .uplink_peers
+                .insert(index, PreparedPeer::decode(peer));
         }
     }
     for index in 0..tables.groups.len() {
         if let Some(name) = name_of(NameKey::GROUP, index) {
-            mirror.groups.insert(index, Named { name, value: tables.groups.get(&index, 0)? });
+            mirror.groups.insert(
+                index,
+                Named {
+                    name,
+                    value: tables.groups.get(&index, 0)?,
+                },
+            );
         }
         if let Some(name) = name_of(NameKey::ENI, index) {
-            mirror.enis.insert(index, Named { name, value: tables.enis.get(&index, 0)? });
+            mirror.enis.insert(
+                index,
+                Named {
+                    name,
+                    value: tables.enis.get(&index, 0)?,
+                },
+            );
         }
         mirror.generations.push(tables.generations.get(&index, 0)?);
     }
@@ -202,18 +225,32 @@ pub fn read(tables: &Tables) -> Result<(Mirror, Environments), MapError> {
     for index in 0..tables.environments.len() {
         values.push(tables.environments.get(&index, 0)?);
     }
-    let mut environments =
-        Environments::new(values.iter().map(|environment| environment.generation).collect());
+    let mut environments = Environments::new(
+        values
+            .iter()
+            .map(|environment| environment.generation)
+            .collect(),
+    );
     for (index, value) in values.into_iter().enumerate() {
         let index = index as u32;
         if value.ifindex == 0 {
             continue;
         }
         let name = name_of(NameKey::ENVIRONMENT, index).unwrap_or_else(|| index.to_string());
-        let peer = known.get(&(ENVIRONMENT_PEER, index)).map(PreparedPeer::decode);
+        let peer = known
+            .get(&(ENVIRONMENT_PEER, index))
+            .map(PreparedPeer::decode);
         let interface = super::interface_name(value.ifindex);
         *mirror.members.entry(value.group).or_default() += 1;
-        environments.insert(index, Attached { name, interface, value, peer });
+        environments.insert(
+            index,
+            Attached {
+                name,
+                interface,
+                value,
+                peer,
+            },
+        );
     }
     Ok((mirror, environments))
 }

@@ -15,7 +15,10 @@ pub fn encode(text: &str) -> Name {
 
 /// The text before the first zero byte.
 pub fn text(name: &[u8]) -> String {
-    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    let end = name
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(name.len());
     String::from_utf8_lossy(&name[..end]).into_owned()
 }
 
@@ -28,6 +31,9 @@ mod tests {
         assert_eq!(text(&encode("blue-0")), "blue-0");
         assert_eq!(text(&encode("")), "");
         assert_eq!(text(&encode(&"ä".repeat(40))), "ä".repeat(32));
-        assert_eq!(text(&encode(&format!("a{}", "ä".repeat(40)))), format!("a{}", "ä".repeat(31)));
+        assert_eq!(
+            text(&encode(&format!("a{}", "ä".repeat(40)))),
+            format!("a{}", "ä".repeat(31))
+        );
     }
 }

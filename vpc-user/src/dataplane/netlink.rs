@@ -67,13 +67,18 @@ impl Netlink {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self {
+            socket,
+            sequence: 0,
+        })
     }
 
     /// The interface of that name.
     pub fn by_name(&mut self, name: &str) -> io::Result<Option<Interface>> {
         let mut message = LinkMessage::default();
-        message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+        message
+            .attributes
+            .push(LinkAttribute::IfName(name.to_owned()));
         self.interface(message)
     }
 
@@ -87,17 +92,26 @@ impl Netlink {
     /// The number that this namespace has given to another one.
     pub fn netns_id(&mut self, netns: BorrowedFd<'_>) -> io::Result<Option<i32>> {
         let mut message = NsidMessage::default();
-        message.attributes.push(NsidAttribute::Fd(netns.as_raw_fd() as u32));
+        message
+            .attributes
+            .push(NsidAttribute::Fd(netns.as_raw_fd() as u32));
         let answer = self.ask(RouteNetlinkMessage::GetNsId(message))?;
-        let RouteNetlinkMessage::NewNsId(message) = answer else { return Ok(None) };
-        Ok(message.attributes.iter().find_map(|attribute| match attribute {
-            NsidAttribute::Id(id) if *id >= 0 => Some(*id),
-            _ => None,
-        }))
+        let RouteNetlinkMessage::NewNsId(message) = answer else {
+            return Ok(None);
+        };
+        Ok(message
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                NsidAttribute::Id(id) if *id >= 0 => Some(*id),
+                _ => None,
+            }))
     }
 
     fn interface(&mut self, mut message: LinkMessage) -> io::Result<Option<Interface>> {
-        message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        message
+            .attributes
+            .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
         match self.ask(RouteNetlinkMessage::GetLink(message)) {
             Ok(RouteNetlinkMessage::NewLink(message)) => Ok(Some(describe(&message))),
             Ok(_) => Ok(None),
@@ -235,7 +249,11 @@ impl LinkMonitor {
 /// environments send such messages and few of them matter.
 fn link_changes(mut bytes: &[u8]) -> Vec<LinkChange> {
     let word = |bytes: &[u8], at: usize| -> Option<u32> {
-        bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
+        bytes
+            .get(at..at + 4)?
+            .try_into()
+            .ok()
+            .map(u32::from_ne_bytes)
     };
     let mut changes = Vec::new();
     while let (Some(len), Some(kind), Some(ifindex)) =
@@ -270,7 +288,10 @@ mod tests {
     #[test]
     fn several_changes_in_one_datagram_are_all_seen() {
         let bytes = [message(libc::RTM_NEWLINK, 7), message(libc::RTM_DELLINK, 8)].concat();
-        assert_eq!(link_changes(&bytes), [LinkChange::Changed(7), LinkChange::Gone(8)]);
+        assert_eq!(
+            link_changes(&bytes),
+            [LinkChange::Changed(7), LinkChange::Gone(8)]
+        );
     }
 
     #[test]
@@ -284,11 +305,19 @@ mod tests {
     #[test]
     fn the_loopback_interface_is_found_by_name_and_number() {
         let mut netlink = Netlink::open().expect("a netlink socket needs no privilege");
-        let by_name = netlink.by_name("lo").expect("answered").expect("every namespace has it");
+        let by_name = netlink
+            .by_name("lo")
+            .expect("answered")
+            .expect("every namespace has it");
         assert_eq!(by_name.kind, InterfaceKind::Other);
         let by_index = netlink.by_index(by_name.ifindex).expect("answered");
         assert_eq!(by_index, Some(by_name));
         assert_eq!(netlink.by_name("no-such-if0").expect("answered"), None);
-        assert_eq!(netlink.by_name("much-too-long-for-an-interface").expect("answered"), None);
+        assert_eq!(
+            netlink
+                .by_name("much-too-long-for-an-interface")
+                .expect("answered"),
+            None
+        );
     }
 }

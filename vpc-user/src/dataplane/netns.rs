@@ -25,8 +25,15 @@ pub struct Netns {
 impl Netns {
     /// Opens a namespace by name (`ip netns`) or path.
     pub fn open(given: &str) -> io::Result<Self> {
-        let path = if given.contains('/') { given.into() } else { Path::new(NAMED).join(given) };
-        Ok(Self { file: File::open(&path)?, path })
+        let path = if given.contains('/') {
+            given.into()
+        } else {
+            Path::new(NAMED).join(given)
+        };
+        Ok(Self {
+            file: File::open(&path)?,
+            path,
+        })
     }
 
     /// What tells this namespace from every other.
@@ -47,7 +54,9 @@ impl Netns {
                 setns(&self.file, CloneFlags::CLONE_NEWNET)?;
                 work()
             });
-            moved.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
+            moved
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
         })
     }
 }
@@ -57,6 +66,9 @@ pub fn named() -> impl Iterator<Item = Netns> {
     let entries = std::fs::read_dir(NAMED).into_iter().flatten().flatten();
     entries.filter_map(|entry| {
         let path = entry.path();
-        Some(Netns { file: File::open(&path).ok()?, path })
+        Some(Netns {
+            file: File::open(&path).ok()?,
+            path,
+        })
     })
 }

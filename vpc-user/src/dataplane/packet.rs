@@ -76,7 +76,11 @@ impl FrameSocket {
                 size_of::<libc::sockaddr_ll>() as u32,
             )
         };
-        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        if sent < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -68,6 +68,9 @@ pub enum PeerError {
 pub struct PreparedPeer {
     /// Its number in its namespace.
     pub ifindex: u32,
+    /// Number of the end in the agent's namespace, which tells whether the far end
+    /// is still the same one.
+    pub own: u32,
     /// Inode of its namespace; 0 = the agent's own.
     pub netns: u64,
     /// A path by which the namespace was reached; may be empty or stale.
@@ -75,13 +78,14 @@ pub struct PreparedPeer {
 }
 
 impl PreparedPeer {
-    const HEAD: usize = 12;
+    const HEAD: usize = 16;
 
     /// In the form in which it survives the agent, among the names.
     pub fn encode(&self) -> Name {
         let mut name = [0; NAME_LEN];
         name[..4].copy_from_slice(&self.ifindex.to_ne_bytes());
-        name[4..Self::HEAD].copy_from_slice(&self.netns.to_ne_bytes());
+        name[4..8].copy_from_slice(&self.own.to_ne_bytes());
+        name[8..Self::HEAD].copy_from_slice(&self.netns.to_ne_bytes());
         let path = self.path.as_bytes();
         if path.len() <= NAME_LEN - Self::HEAD {
             name[Self::HEAD..Self::HEAD + path.len()].copy_from_slice(path);
@@ -91,12 +95,12 @@ impl PreparedPeer {
 
     /// The inverse of [`PreparedPeer::encode`].
     pub fn decode(name: &Name) -> Self {
-        let mut ifindex = [0; 4];
-        ifindex.copy_from_slice(&name[..4]);
+        let word = |at: usize| [name[at], name[at + 1], name[at + 2], name[at + 3]];
         let mut netns = [0; 8];
-        netns.copy_from_slice(&name[4..Self::HEAD]);
+        netns.copy_from_slice(&name[8..Self::HEAD]);
         Self {
-            ifindex: u32::from_ne_bytes(ifindex),
+            ifindex: u32::from_ne_bytes(word(0)),
+            own: u32::from_ne_bytes(word(4)),
             netns: u64::from_ne_bytes(netns),
             path: super::names::text(&name[Self::HEAD..]),
         }
@@ -105,7 +109,7 @@ impl PreparedPeer {
     /// Switches GRO off again. A far end that is gone needs nothing.
     pub fn restore(&self) -> io::Result<()> {
         let switch_off = || match Netlink::open()?.by_index(self.ifindex)? {
-            Some(peer) if peer.kind == InterfaceKind::Veth => ethtool::set_gro(&peer.name, false),
+            Some(peer) if peer.peer_ifindex == Some(self.own) => ethtool::set_gro(&peer.name, false),
             _ => Ok(()),
         };
         if self.netns == 0 {
@@ -132,10 +136,17 @@ pub fn prepare(
         return Ok(None);
     };
     let name = interface.name.clone();
-    let refused = |source| PeerError::Refused { interface: name.clone(), source };
+    let refused = |source| PeerError::Refused {
+        interface: name.clone(),
+        source,
+    };
     let Some(netns_id) = interface.peer_netns_id else {
         let prepared = switch_on(ifindex, interface.ifindex).map_err(refused)?;
-        return Ok(prepared.then_some(PreparedPeer { ifindex, netns: 0, path: String::new() }));
+        return Ok(prepared.then_some(PreparedPeer {
+            ifindex,
+            netns: 0,
+            path: String::new(),
+        }));
     };
     let netns = find(netlink, interface, netns_id, given)?;
     let own = interface.ifindex;
@@ -145,6 +156,7 @@ pub fn prepare(
     }
     Ok(Some(PreparedPeer {
         ifindex,
+        own,
         netns: netns.inode().map_err(refused)?,
         path: path_text(&netns.path),
     }))
@@ -158,8 +170,11 @@ fn find(
 ) -> Result<Netns, PeerError> {
     let name = &interface.name;
     let Some(given) = given else {
-        let found = netns::named().find(|netns| matches!(netns.id(netlink), Ok(Some(id)) if id == netns_id));
-        return found.ok_or_else(|| PeerError::NotReachable { interface: name.clone() });
+        let found = netns::named()
+            .find(|netns| matches!(netns.id(netlink), Ok(Some(id)) if id == netns_id));
+        return found.ok_or_else(|| PeerError::NotReachable {
+            interface: name.clone(),
+        });
     };
     let netns = Netns::open(given).map_err(|source| PeerError::Namespace {
         interface: name.clone(),
@@ -168,7 +183,10 @@ fn find(
     })?;
     match netns.id(netlink) {
         Ok(Some(id)) if id == netns_id => Ok(netns),
-        _ => Err(PeerError::NotThere { interface: name.clone(), given: given.to_owned() }),
+        _ => Err(PeerError::NotThere {
+            interface: name.clone(),
+            given: given.to_owned(),
+        }),
     }
 }
 
@@ -196,14 +214,21 @@ mod tests {
 
     #[test]
     fn a_prepared_peer_survives_the_trip_through_a_name() {
-        let peer =
-            PreparedPeer { ifindex: 9, netns: 4_026_531_840, path: "/run/netns/blue".to_owned() };
+        let peer = PreparedPeer {
+            ifindex: 9,
+            netns: 4_026_531_840,
+            path: "/run/netns/blue".to_owned(),
+        };
         assert_eq!(PreparedPeer::decode(&peer.encode()), peer);
     }
 
     #[test]
     fn a_path_too_long_to_remember_is_left_out() {
-        let peer = PreparedPeer { ifindex: 9, netns: 3, path: "/x".repeat(40) };
+        let peer = PreparedPeer {
+            ifindex: 9,
+            netns: 3,
+            path: "/x".repeat(40),
+        };
         assert_eq!(PreparedPeer::decode(&peer.encode()).path, "");
     }
 }

@@ -80,22 +80,36 @@ impl fmt::Display for Step {
             Self::RemoveLink(ifindex) => write!(f, "stop serving interface {ifindex}"),
             Self::ForgetNeighbours(uplink) => write!(f, "forget neighbours of uplink {uplink}"),
             Self::SetEni(index, eni) => {
-                write!(f, "set ENI {index}: {} on uplink {}", eni.address, eni.uplink)
+                write!(
+                    f,
+                    "set ENI {index}: {} on uplink {}",
+                    eni.address, eni.uplink
+                )
             }
             Self::LeasePorts(index) => write!(f, "lease ports 1024-65535 to ENI {index}"),
             Self::BumpGeneration(index) => write!(f, "judge the flows of ENI {index} again"),
             Self::SetAddress(key, index) => {
-                write!(f, "answer for {} on uplink {} with ENI {index}", key.address, key.uplink)
+                write!(
+                    f,
+                    "answer for {} on uplink {} with ENI {index}",
+                    key.address, key.uplink
+                )
             }
             Self::RemoveAddress(key) => {
-                write!(f, "stop answering for {} on uplink {}", key.address, key.uplink)
+                write!(
+                    f,
+                    "stop answering for {} on uplink {}",
+                    key.address, key.uplink
+                )
             }
             Self::ClearEni(index) => write!(f, "free ENI {index}"),
             Self::SetGroup(index, group) => {
                 write!(f, "set group {index}: ENIs {:?}", members(group))
             }
             Self::ForgetGroup(index) => write!(f, "free group {index}"),
-            Self::AttachUplink { index, interface, .. } => {
+            Self::AttachUplink {
+                index, interface, ..
+            } => {
                 write!(f, "attach uplink {index} to {interface}")
             }
             Self::DetachUplink(index) => write!(f, "detach uplink {index}"),
@@ -158,7 +172,9 @@ pub enum Problem {
         other: String,
     },
     /// A table is full.
-    #[error("{object}: all {limit} {table} are in use: raise `limits.{table}` (see `vpc teardown`)")]
+    #[error(
+        "{object}: all {limit} {table} are in use: raise `limits.{table}` (see `vpc teardown`)"
+    )]
     Full {
         /// What found no place.
         object: String,
@@ -260,7 +276,7 @@ struct Planner<'a> {
     groups: BTreeMap<u32, String>,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
     fn uplink(&mut self, config: &UplinkConfig) {
         let (mirror, name) = (self.observed.mirror, config.name.as_str());
         let existing = mirror.uplink(name);
@@ -278,7 +294,11 @@ impl Planner<'_> {
             })
         }) else {
             let object = format!("uplink {name}");
-            return self.plan.problems.push(Problem::Full { object, table: "uplinks", limit });
+            return self.plan.problems.push(Problem::Full {
+                object,
+                table: "uplinks",
+                limit,
+            });
         };
         self.uplinks.insert(name.to_owned(), index);
         self.interfaces.insert(interface.ifindex, name.to_owned());
@@ -286,7 +306,10 @@ impl Planner<'_> {
         let after = uplink_entry(config, interface);
         let moved = before.is_some_and(|before| before.ifindex != after.ifindex);
         if before.is_none() {
-            let key = NameKey { kind: NameKey::UPLINK, index };
+            let key = NameKey {
+                kind: NameKey::UPLINK,
+                index,
+            };
             self.plan.steps.push(Step::SetName(key, name.to_owned()));
         }
         if let Some(before) = before.filter(|before| moved && before.ifindex != 0) {
@@ -296,13 +319,20 @@ impl Planner<'_> {
         if before != Some(after) {
             self.plan.steps.push(Step::SetUplink(index, after));
         }
-        let link = Link { kind: Link::UPLINK, index };
+        let link = Link {
+            kind: Link::UPLINK,
+            index,
+        };
         if mirror.links.get(&after.ifindex) != Some(&link) {
             self.plan.steps.push(Step::SetLink(after.ifindex, link));
         }
         if moved || !mirror.attached_uplinks.contains(&index) {
             let (interface, peer_netns) = (config.interface.clone(), config.peer_netns.clone());
-            self.last.push(Step::AttachUplink { index, interface, peer_netns });
+            self.last.push(Step::AttachUplink {
+                index,
+                interface,
+                peer_netns,
+            });
         }
     }
 
@@ -310,13 +340,17 @@ impl Planner<'_> {
         &self,
         config: &UplinkConfig,
         existing: Option<u32>,
-    ) -> Result<&'_ Interface, Problem> {
+    ) -> Result<&'a Interface, Problem> {
         let (uplink, interface) = (config.name.to_string(), config.interface.clone());
         let Some(found) = self.observed.interfaces.get(&interface) else {
             return Err(Problem::NoInterface { uplink, interface });
         };
         if let Some(other) = self.interfaces.get(&found.ifindex) {
-            return Err(Problem::SharedInterface { uplink, interface, other: other.clone() });
+            return Err(Problem::SharedInterface {
+                uplink,
+                interface,
+                other: other.clone(),
+            });
         }
         match self.observed.mirror.links.get(&found.ifindex) {
             Some(link) if link.kind == Link::ENVIRONMENT => {
@@ -326,8 +360,13 @@ impl Planner<'_> {
             // in this plan, so the next one can take it.
             Some(link) if Some(link.index) != existing => {
                 let other = self.observed.mirror.uplinks.get(&link.index);
-                let other = other.map_or_else(|| link.index.to_string(), |other| other.name.clone());
-                Err(Problem::SharedInterface { uplink, interface, other })
+                let other =
+                    other.map_or_else(|| link.index.to_string(), |other| other.name.clone());
+                Err(Problem::SharedInterface {
+                    uplink,
+                    interface,
+                    other,
+                })
             }
             _ => Ok(found),
         }
@@ -336,8 +375,10 @@ impl Planner<'_> {
     fn group(&mut self, config: &GroupConfig) {
         let name = config.name.as_str();
         let Some(uplink) = self.uplinks.get(config.uplink.as_str()).copied() else {
-            let problem =
-                Problem::NoUplink { group: name.to_owned(), uplink: config.uplink.to_string() };
+            let problem = Problem::NoUplink {
+                group: name.to_owned(),
+                uplink: config.uplink.to_string(),
+            };
             return self.plan.problems.push(problem);
         };
         let mirror = self.observed.mirror;
@@ -348,10 +389,18 @@ impl Planner<'_> {
             })
         }) else {
             let object = format!("group {name}");
-            return self.plan.problems.push(Problem::Full { object, table: "enis", limit });
+            return self.plan.problems.push(Problem::Full {
+                object,
+                table: "enis",
+                limit,
+            });
         };
         self.groups.insert(index, name.to_owned());
-        let mut group = Group { count: 0, reserved: 0, enis: [0; GROUP_ENIS] };
+        let mut group = Group {
+            count: 0,
+            reserved: 0,
+            enis: [0; GROUP_ENIS],
+        };
         for (number, address) in config.addresses.iter().take(GROUP_ENIS).enumerate() {
             let address = V4::new(address.octets());
             match self.eni(config, uplink, number, address) {
@@ -363,7 +412,10 @@ impl Planner<'_> {
             }
         }
         if mirror.group(name).is_none() {
-            let key = NameKey { kind: NameKey::GROUP, index };
+            let key = NameKey {
+                kind: NameKey::GROUP,
+                index,
+            };
             self.plan.steps.push(Step::SetName(key, name.to_owned()));
         }
         if mirror.groups.get(&index).map(|before| before.value) != Some(group) {
@@ -379,25 +431,41 @@ impl Planner<'_> {
         address: V4,
     ) -> Result<u32, Problem> {
         let mirror = self.observed.mirror;
-        let key = EniKey { uplink, address: Addr::from_v4(address) };
+        let key = EniKey {
+            uplink,
+            address: Addr::from_v4(address),
+        };
         if let Some((_, eni)) = self.enis.values().find(|(taken, _)| *taken == key) {
             let (group, eni) = (config.name.to_string(), eni.clone());
-            return Err(Problem::AddressTaken { group, address, eni });
+            return Err(Problem::AddressTaken {
+                group,
+                address,
+                eni,
+            });
         }
         let by_value = || {
             let same = |eni: &Eni| eni.uplink == uplink && eni.address == key.address;
-            mirror.enis.iter().find(|(_, eni)| same(&eni.value)).map(|(index, _)| *index)
+            mirror
+                .enis
+                .iter()
+                .find(|(_, eni)| same(&eni.value))
+                .map(|(index, _)| *index)
         };
         let existing = mirror.eni_by_address.get(&key).copied().or_else(by_value);
-        let index = existing.or_else(|| self.free_eni()).ok_or_else(|| Problem::Full {
-            object: format!("ENI {address} of group {}", config.name),
-            table: "enis",
-            limit: self.observed.limits.enis,
-        })?;
+        let index = existing
+            .or_else(|| self.free_eni())
+            .ok_or_else(|| Problem::Full {
+                object: format!("ENI {address} of group {}", config.name),
+                table: "enis",
+                limit: self.observed.limits.enis,
+            })?;
         let name = format!("{}-{number}", config.name);
         let (before, after) = (mirror.enis.get(&index), eni_entry(config, uplink, address));
         if before.is_none_or(|before| before.name != name) {
-            let key = NameKey { kind: NameKey::ENI, index };
+            let key = NameKey {
+                kind: NameKey::ENI,
+                index,
+            };
             self.plan.steps.push(Step::SetName(key, name.clone()));
         }
         if before.is_none_or(|before| before.value != after) {
@@ -437,20 +505,31 @@ impl Planner<'_> {
                 continue;
             }
             if group.value.count != 0 {
-                let empty = Group { count: 0, reserved: 0, enis: [0; GROUP_ENIS] };
+                let empty = Group {
+                    count: 0,
+                    reserved: 0,
+                    enis: [0; GROUP_ENIS],
+                };
                 steps.push(Step::SetGroup(*index, empty));
             } else if mirror.members.get(index).copied().unwrap_or(0) == 0 {
                 steps.push(Step::ForgetGroup(*index));
             }
         }
-        let reachable: BTreeSet<u32> =
-            mirror.groups.values().flat_map(|group| members(&group.value)).copied().collect();
+        let reachable: BTreeSet<u32> = mirror
+            .groups
+            .values()
+            .flat_map(|group| members(&group.value))
+            .copied()
+            .collect();
         for (index, eni) in &mirror.enis {
             let kept = self.enis.contains_key(index) || reachable.contains(index);
             if kept || self.observed.busy.contains(index) {
                 continue;
             }
-            let key = EniKey { uplink: eni.value.uplink, address: eni.value.address };
+            let key = EniKey {
+                uplink: eni.value.uplink,
+                address: eni.value.address,
+            };
             if mirror.eni_by_address.get(&key) == Some(index) {
                 steps.push(Step::RemoveAddress(key));
             }
@@ -480,7 +559,12 @@ fn uplink_entry(config: &UplinkConfig, interface: &Interface) -> Uplink {
     if interface.kind != InterfaceKind::Other {
         flags |= Uplink::PARTIAL_CHECKSUMS;
     }
-    Uplink { ifindex: interface.ifindex, mtu: interface.mtu, mac: interface.mac, flags }
+    Uplink {
+        ifindex: interface.ifindex,
+        mtu: interface.mtu,
+        mac: interface.mac,
+        flags,
+    }
 }
 
 fn eni_entry(config: &GroupConfig, uplink: u32, address: V4) -> Eni {

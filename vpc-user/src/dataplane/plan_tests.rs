@@ -35,7 +35,10 @@ fn config(addresses: &[[u8; 4]]) -> Config {
             subnet: Ipv4Addr::new(10, 0, 0, 0),
             prefix_len: 24,
             router: None,
-            addresses: addresses.iter().map(|octets| Ipv4Addr::from(*octets)).collect(),
+            addresses: addresses
+                .iter()
+                .map(|octets| Ipv4Addr::from(*octets))
+                .collect(),
             timeouts: Timeouts::AWS,
             connections: 65_000,
         }],
@@ -64,14 +67,29 @@ struct Host {
 
 impl Host {
     fn new() -> Self {
-        let mirror = Mirror { generations: vec![0; 4], ..Default::default() };
+        let mirror = Mirror {
+            generations: vec![0; 4],
+            ..Default::default()
+        };
         let interfaces = BTreeMap::from([("up0".to_owned(), interface(7))]);
-        Self { mirror, interfaces, busy: BTreeSet::new() }
+        Self {
+            mirror,
+            interfaces,
+            busy: BTreeSet::new(),
+        }
     }
 
     fn plan(&self, config: &Config) -> Plan {
         let (mirror, interfaces, busy) = (&self.mirror, &self.interfaces, &self.busy);
-        plan(config, &Observed { mirror, interfaces, busy, limits: &LIMITS })
+        plan(
+            config,
+            &Observed {
+                mirror,
+                interfaces,
+                busy,
+                limits: &LIMITS,
+            },
+        )
     }
 
     fn apply(&mut self, config: &Config) -> Plan {
@@ -84,7 +102,10 @@ impl Host {
 }
 
 fn position(plan: &Plan, wanted: impl Fn(&Step) -> bool) -> usize {
-    plan.steps.iter().position(wanted).expect("the plan has this step")
+    plan.steps
+        .iter()
+        .position(wanted)
+        .expect("the plan has this step")
 }
 
 #[test]
@@ -121,12 +142,28 @@ fn an_eni_leaves_its_group_first_and_its_address_when_it_is_idle() {
     let smaller = config(&[[10, 0, 0, 11]]);
     host.busy.insert(0);
     let first = host.apply(&smaller);
-    assert!(!first.steps.iter().any(|step| matches!(step, Step::ClearEni(_))), "{first}");
-    assert_eq!(members(&host.mirror.groups[&0].value), [1], "the other keeps its index");
+    assert!(
+        !first
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::ClearEni(_))),
+        "{first}"
+    );
+    assert_eq!(
+        members(&host.mirror.groups[&0].value),
+        [1],
+        "the other keeps its index"
+    );
     assert_eq!(host.plan(&smaller), Plan::default(), "flows still use it");
     host.busy.clear();
     let second = host.apply(&smaller);
-    assert!(matches!(second.steps[..], [Step::RemoveAddress(_), Step::ClearEni(0)]), "{second}");
+    assert!(
+        matches!(
+            second.steps[..],
+            [Step::RemoveAddress(_), Step::ClearEni(0)]
+        ),
+        "{second}"
+    );
     assert_eq!(host.plan(&smaller), Plan::default());
 }
 
@@ -139,7 +176,11 @@ fn a_changed_eni_is_judged_again_and_keeps_its_ports() {
     let plan = host.apply(&changed);
     assert!(matches!(
         plan.steps[..],
-        [Step::SetEni(0, _), Step::LeasePorts(0), Step::BumpGeneration(0)]
+        [
+            Step::SetEni(0, _),
+            Step::LeasePorts(0),
+            Step::BumpGeneration(0)
+        ]
     ));
     assert_eq!(host.mirror.generations[0], 2);
     assert_eq!(host.mirror.enis[&0].value.high_water, 80);
@@ -153,9 +194,14 @@ fn an_interface_made_anew_keeps_the_index_of_its_uplink() {
     let plan = host.apply(&config);
     let order = [
         position(&plan, |step| *step == Step::RemoveLink(7)),
-        position(&plan, |step| matches!(step, Step::SetUplink(0, uplink) if uplink.ifindex == 8)),
+        position(
+            &plan,
+            |step| matches!(step, Step::SetUplink(0, uplink) if uplink.ifindex == 8),
+        ),
         position(&plan, |step| matches!(step, Step::SetLink(8, _))),
-        position(&plan, |step| matches!(step, Step::AttachUplink { index: 0, .. })),
+        position(&plan, |step| {
+            matches!(step, Step::AttachUplink { index: 0, .. })
+        }),
     ];
     assert!(order.is_sorted(), "{plan}");
     assert_eq!(host.plan(&config), Plan::default());
@@ -194,7 +240,11 @@ fn an_emptied_configuration_leaves_nothing_behind() {
     host.mirror.members.insert(0, 1);
     host.apply(&empty);
     host.apply(&empty);
-    assert_eq!(host.mirror.groups.len(), 1, "an environment still belongs to it");
+    assert_eq!(
+        host.mirror.groups.len(),
+        1,
+        "an environment still belongs to it"
+    );
     host.mirror.members.clear();
     host.apply(&empty);
     host.apply(&empty);
@@ -207,9 +257,14 @@ fn an_emptied_configuration_leaves_nothing_behind() {
 #[test]
 fn one_address_on_one_uplink_belongs_to_one_eni() {
     let mut twice = config(&[[10, 0, 0, 10]]);
-    twice.groups.push(GroupConfig { name: object("db"), ..twice.groups[0].clone() });
+    twice.groups.push(GroupConfig {
+        name: object("db"),
+        ..twice.groups[0].clone()
+    });
     let plan = Host::new().plan(&twice);
-    let [Problem::AddressTaken { eni, .. }] = &plan.problems[..] else { panic!("{plan}") };
+    let [Problem::AddressTaken { eni, .. }] = &plan.problems[..] else {
+        panic!("{plan}")
+    };
     assert_eq!(eni, "web-0");
 }
 
@@ -217,15 +272,29 @@ fn one_address_on_one_uplink_belongs_to_one_eni() {
 fn a_full_table_is_a_problem_that_names_the_limit() {
     let five: Vec<[u8; 4]> = (0..5).map(|last| [10, 0, 0, 10 + last]).collect();
     let plan = Host::new().plan(&config(&five));
-    assert!(plan.problems[0].to_string().contains("all 4 enis are in use"), "{plan}");
+    assert!(
+        plan.problems[0]
+            .to_string()
+            .contains("all 4 enis are in use"),
+        "{plan}"
+    );
 }
 
 #[test]
 fn an_environments_interface_is_not_taken_for_an_uplink() {
     let mut host = Host::new();
-    host.mirror.links.insert(7, Link { kind: Link::ENVIRONMENT, index: 0 });
+    host.mirror.links.insert(
+        7,
+        Link {
+            kind: Link::ENVIRONMENT,
+            index: 0,
+        },
+    );
     let plan = host.plan(&config(&[[10, 0, 0, 10]]));
-    assert!(matches!(plan.problems[0], Problem::IsEnvironment { .. }), "{plan}");
+    assert!(
+        matches!(plan.problems[0], Problem::IsEnvironment { .. }),
+        "{plan}"
+    );
 }
 
 #[test]

@@ -102,8 +102,13 @@ pub enum PortError {
 pub fn find(netlink: &mut Netlink, interface: &str) -> Result<Interface, PortError> {
     match netlink.by_name(interface) {
         Ok(Some(found)) => Ok(found),
-        Ok(None) => Err(PortError::NoInterface { interface: interface.to_owned() }),
-        Err(source) => Err(PortError::Netlink { interface: interface.to_owned(), source }),
+        Ok(None) => Err(PortError::NoInterface {
+            interface: interface.to_owned(),
+        }),
+        Err(source) => Err(PortError::Netlink {
+            interface: interface.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -114,10 +119,16 @@ pub fn check(interface: &Interface, hook: Hook) -> Result<(), PortError> {
         return Err(PortError::WrongKind { interface: name() });
     }
     if let Some(program) = interface.xdp {
-        return Err(PortError::ForeignProgram { interface: name(), program });
+        return Err(PortError::ForeignProgram {
+            interface: name(),
+            program,
+        });
     }
     if interface.mtu > MTU_MAX {
-        return Err(PortError::MtuTooLarge { interface: name(), mtu: interface.mtu });
+        return Err(PortError::MtuTooLarge {
+            interface: name(),
+            mtu: interface.mtu,
+        });
     }
     Ok(())
 }
@@ -142,18 +153,27 @@ pub fn attach(
         let (name, errno) = (interface.name.clone(), error.errno());
         let source = Box::new(error);
         match errno {
-            Some(libc::EBUSY | libc::EEXIST) => {
-                PortError::ForeignProgram { interface: name, program: 0 }
-            }
+            Some(libc::EBUSY | libc::EEXIST) => PortError::ForeignProgram {
+                interface: name,
+                program: 0,
+            },
             Some(libc::EOPNOTSUPP) => PortError::NotNative { interface: name },
-            Some(libc::ERANGE | libc::ENOSPC) => PortError::FarEnd { interface: name, source },
+            Some(libc::ERANGE | libc::ENOSPC) => PortError::FarEnd {
+                interface: name,
+                source,
+            },
             Some(libc::ENODEV | libc::EINVAL) if interface_is_gone(interface.ifindex) => {
                 PortError::NoInterface { interface: name }
             }
-            _ => PortError::Attach { interface: name, source },
+            _ => PortError::Attach {
+                interface: name,
+                source,
+            },
         }
     };
-    programs.attach(hook, index, interface.ifindex).map_err(refused)
+    programs
+        .attach(hook, index, interface.ifindex)
+        .map_err(refused)
 }
 
 fn interface_is_gone(ifindex: u32) -> bool {
@@ -184,23 +204,34 @@ mod tests {
         let refuse = |change: fn(&mut Interface)| {
             let mut interface = interface();
             change(&mut interface);
-            check(&interface, Hook::Environment).expect_err("refused").to_string()
+            check(&interface, Hook::Environment)
+                .expect_err("refused")
+                .to_string()
         };
         let sentences = [
-            (refuse(|i| i.kind = InterfaceKind::Other), "attach the host end of a veth pair"),
+            (
+                refuse(|i| i.kind = InterfaceKind::Other),
+                "attach the host end of a veth pair",
+            ),
             (refuse(|i| i.xdp = Some(31)), "(id 31)"),
             (refuse(|i| i.xdp = Some(31)), "ip link set dev tap4 xdp off"),
             (refuse(|i| i.mtu = 9_000), "ip link set dev tap4 mtu 3498"),
         ];
         for (sentence, remedy) in sentences {
-            assert!(sentence.starts_with("tap4 ") && sentence.contains(remedy), "{sentence}");
+            assert!(
+                sentence.starts_with("tap4 ") && sentence.contains(remedy),
+                "{sentence}"
+            );
         }
     }
 
     #[test]
     fn a_good_interface_is_not_refused() {
         check(&interface(), Hook::Environment).expect("a tap");
-        let nic = Interface { kind: InterfaceKind::Other, ..interface() };
+        let nic = Interface {
+            kind: InterfaceKind::Other,
+            ..interface()
+        };
         check(&nic, Hook::Uplink).expect("a NIC");
     }
 }

@@ -98,7 +98,7 @@ impl ProgramsError {
             },
             Self::Link(error) => match &**error {
                 LinkError::SyscallError(error) => error.io_error.raw_os_error(),
-                LinkError::InvalidLink => None,
+                LinkError::InvalidLink | LinkError::UnknownLinkType(_) => None,
             },
             Self::Missing(_) | Self::Load { .. } | Self::Pin { .. } => None,
         }
@@ -114,9 +114,16 @@ pub struct Programs {
 impl Programs {
     /// Loads every program; links are pinned in the folder `links`.
     pub fn load(mut ebpf: Ebpf, links: PathBuf) -> Result<Self, ProgramsError> {
-        let refused = |name| move |source| ProgramsError::Load { name, source: Box::new(source) };
+        let refused = |name| {
+            move |source| ProgramsError::Load {
+                name,
+                source: Box::new(source),
+            }
+        };
         for hook in Hook::ALL {
-            xdp(&mut ebpf, hook)?.load().map_err(refused(hook.program()))?;
+            xdp(&mut ebpf, hook)?
+                .load()
+                .map_err(refused(hook.program()))?;
         }
         for name in [program::SWEEP, program::COUNT_DROP] {
             let found = ebpf.program_mut(name).ok_or(ProgramsError::Missing(name))?;
@@ -128,8 +135,14 @@ impl Programs {
 
     /// A handle by which any thread can run a program.
     pub fn runnable(&self, name: &'static str) -> Result<Runnable, ProgramsError> {
-        let refused = |source| ProgramsError::Load { name, source: Box::new(source) };
-        let found = self.ebpf.program(name).ok_or(ProgramsError::Missing(name))?;
+        let refused = |source| ProgramsError::Load {
+            name,
+            source: Box::new(source),
+        };
+        let found = self
+            .ebpf
+            .program(name)
+            .ok_or(ProgramsError::Missing(name))?;
         Runnable::new(found.fd().map_err(refused)?)
             .map_err(|error| refused(ProgramError::IOError(error)))
     }
@@ -137,14 +150,19 @@ impl Programs {
     /// Runs a hook's program on an interface, natively, and pins the link.
     pub fn attach(&mut self, hook: Hook, index: u32, ifindex: u32) -> Result<(), ProgramsError> {
         let program = xdp(&mut self.ebpf, hook)?;
-        let id = program.attach_to_if_index(ifindex, XdpMode::Driver).map_err(Box::new)?;
+        let id = program
+            .attach_to_if_index(ifindex, XdpMode::Driver)
+            .map_err(Box::new)?;
         let link = program.take_link(id).map_err(Box::new)?;
         let link = FdLink::try_from(link).map_err(Box::new)?;
         let path = self.pin(hook, index);
         match link.pin(&path) {
             // The descriptor closes here; the pin keeps the link.
             Ok(_) => Ok(()),
-            Err(error) => Err(ProgramsError::Pin { path, source: Box::new(error) }),
+            Err(error) => Err(ProgramsError::Pin {
+                path,
+                source: Box::new(error),
+            }),
         }
     }
 
@@ -156,7 +174,10 @@ impl Programs {
         let program = xdp(&mut self.ebpf, hook)?;
         let id = program.attach_to_link(link).map_err(Box::new)?;
         // Dropping the link closes the descriptor; the pin keeps the link.
-        program.take_link(id).map(drop).map_err(|error| Box::new(error).into())
+        program
+            .take_link(id)
+            .map(drop)
+            .map_err(|error| Box::new(error).into())
     }
 
     /// Takes the program off its interface, at once. Fine if it is off already.
@@ -166,7 +187,9 @@ impl Programs {
 
     /// The links that are pinned.
     pub fn pinned(&self) -> Vec<(Hook, u32)> {
-        pins(&self.links).filter_map(|name| Hook::parse(&name)).collect()
+        pins(&self.links)
+            .filter_map(|name| Hook::parse(&name))
+            .collect()
     }
 
     fn pin(&self, hook: Hook, index: u32) -> PathBuf {
@@ -177,7 +200,15 @@ impl Programs {
 fn xdp(ebpf: &mut Ebpf, hook: Hook) -> Result<&mut Xdp, ProgramsError> {
     let name = hook.program();
     let found = ebpf.program_mut(name).ok_or(ProgramsError::Missing(name))?;
-    found.try_into().map_err(|source| ProgramsError::Load { name, source: Box::new(source) })
+    found.try_into().map_err(|source| ProgramsError::Load {
+        name,
+        source: Box::new(source),
+    })
+}
+
+/// The links that are pinned in a folder.
+pub fn pinned(links: &Path) -> impl Iterator<Item = (Hook, u32)> {
+    pins(links).filter_map(|name| Hook::parse(&name))
 }
 
 fn pins(links: &Path) -> impl Iterator<Item = String> {
@@ -191,7 +222,10 @@ pub fn detach_all(links: &Path) -> Result<(), ProgramsError> {
 }
 
 fn detach_pin(path: &Path) -> Result<(), ProgramsError> {
-    let failed = |source: io::Error| ProgramsError::Pin { path: path.into(), source: source.into() };
+    let failed = |source: io::Error| ProgramsError::Pin {
+        path: path.into(),
+        source: source.into(),
+    };
     match bpf::detach_link(path) {
         Ok(()) => {}
         // No pin, or no interface behind the link any more.

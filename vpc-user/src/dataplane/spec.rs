@@ -68,17 +68,40 @@ pub struct TableSpec {
 
 const fn table<K, V>(name: &'static str, kind: MapType, entries: u32) -> TableSpec {
     let (key, value) = (size_of::<K>() as u32, size_of::<V>() as u32);
-    TableSpec { name, shape: Shape { kind, key, value, entries: Some(entries) } }
+    TableSpec {
+        name,
+        shape: Shape {
+            kind,
+            key,
+            value,
+            entries: Some(entries),
+        },
+    }
 }
 
 const fn ring(name: &'static str) -> TableSpec {
-    TableSpec { name, shape: Shape { kind: MapType::RingBuf, key: 0, value: 0, entries: None } }
+    TableSpec {
+        name,
+        shape: Shape {
+            kind: MapType::RingBuf,
+            key: 0,
+            value: 0,
+            entries: None,
+        },
+    }
 }
 
 /// The tables the kernel object declares.
 pub fn kernel_tables(limits: &Limits) -> Vec<TableSpec> {
     use MapType::{Array, DevMap, Hash, LruHash, PerCpuArray};
-    let Limits { environments, uplinks, enis, next_hops, blocks, fragments } = *limits;
+    let Limits {
+        environments,
+        uplinks,
+        enis,
+        next_hops,
+        blocks,
+        fragments,
+    } = *limits;
     vec![
         table::<u32, Meta>(name::META, Array, 1),
         table::<u32, Link>(name::LINK_BY_IFINDEX, Hash, environments + uplinks),
@@ -142,8 +165,10 @@ mod tests {
 
     #[test]
     fn every_table_is_listed_once() {
-        let mut names: Vec<_> =
-            kernel_tables(&Limits::DEFAULT).iter().map(|table| table.name).collect();
+        let mut names: Vec<_> = kernel_tables(&Limits::DEFAULT)
+            .iter()
+            .map(|table| table.name)
+            .collect();
         let count = names.len();
         names.sort_unstable();
         names.dedup();
@@ -154,15 +179,33 @@ mod tests {
     fn a_shape_is_accepted_only_as_it_is() {
         let shape = kernel_tables(&Limits::DEFAULT)[1].shape;
         assert!(shape.accepts(&shape));
-        assert!(!shape.accepts(&Shape { entries: Some(100), ..shape }));
-        assert!(!shape.accepts(&Shape { kind: MapType::Array, ..shape }));
-        assert!(Shape { entries: None, ..shape }.accepts(&shape));
+        assert!(!shape.accepts(&Shape {
+            entries: Some(100),
+            ..shape
+        }));
+        assert!(!shape.accepts(&Shape {
+            kind: MapType::Array,
+            ..shape
+        }));
+        assert!(
+            Shape {
+                entries: None,
+                ..shape
+            }
+            .accepts(&shape)
+        );
         assert_eq!(shape.to_string(), "Hash of 4 + 8 bytes with 16640 entries");
     }
 
     #[test]
     fn only_the_limits_that_differ_are_named() {
-        let asked = Limits { enis: 2, ..Limits::DEFAULT };
-        assert_eq!(differences(&Limits::DEFAULT, &asked), "enis = 1024 (asked for 2)");
+        let asked = Limits {
+            enis: 2,
+            ..Limits::DEFAULT
+        };
+        assert_eq!(
+            differences(&Limits::DEFAULT, &asked),
+            "enis = 1024 (asked for 2)"
+        );
     }
 }

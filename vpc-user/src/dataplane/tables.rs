@@ -1,12 +1,12 @@
 //! Handles on the pinned tables. The agent is the only writer of those it writes;
 //! the others are mapped and only read, but for the words that the contract names.
 
-use std::{io, path::Path, sync::Arc};
+use std::{collections::BTreeSet, io, path::Path, sync::Arc};
 
 use aya::maps::{Array, DevMap, HashMap, MapData, MapError, PerCpuArray};
 use vpc_common::layout::{
-    Block, DropKey, Eni, EniKey, EniState, Environment, EnvironmentState, Group, Limits, Link,
-    Name, NameKey, NextHop, POOLS_PER_ENI, Pool, Slab, Slot, Uplink, name,
+    DropKey, Eni, EniKey, EniState, Environment, EnvironmentState, Group, Limits, Link, Name,
+    NameKey, NextHop, POOLS_PER_ENI, Pool, Slab, Slot, Uplink, name,
 };
 
 use super::{
@@ -31,8 +31,6 @@ pub struct SharedTables {
     pub pools: Mapped<Pool>,
     /// One.
     pub slab: Mapped<Slab>,
-    /// By slab block.
-    pub blocks: Mapped<Block>,
     /// 256 per block.
     pub slots: Mapped<Slot>,
     /// By next hop index.
@@ -47,15 +45,24 @@ impl SharedTables {
             eni_states: mapped(maps, name::ENI_STATES, limits.enis)?,
             pools: mapped(maps, name::POOLS, limits.enis * POOLS_PER_ENI)?,
             slab: mapped(maps, name::SLAB, 1)?,
-            blocks: mapped(maps, name::BLOCKS, limits.blocks)?,
             slots: mapped(maps, name::SLOTS, limits.slots())?,
             next_hops: mapped(maps, name::NEXT_HOPS, limits.next_hops)?,
         })
     }
 
+    /// ENIs with open connections.
+    pub fn busy_enis(&self) -> BTreeSet<u32> {
+        let states = self.eni_states.iter().enumerate();
+        let busy = states.filter(|(_, state)| state.connections.load() != 0);
+        busy.map(|(index, _)| index as u32).collect()
+    }
+
     /// The blocks of the slab that a pool holds.
     pub fn blocks_in_use(&self) -> impl Iterator<Item = u32> + '_ {
-        let words = self.slab[0].words.iter().take(self.limits.blocks.div_ceil(64) as usize);
+        let words = self.slab[0]
+            .words
+            .iter()
+            .take(self.limits.blocks.div_ceil(64) as usize);
         words.enumerate().flat_map(|(number, word)| {
             let first = number as u32 * 64;
             let used = !word.load();
@@ -72,7 +79,8 @@ fn mapped<T: SharedValue>(
     table: &'static str,
     len: u32,
 ) -> Result<Mapped<T>, StartError> {
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Map { table, source };
+    let failed =
+        |source: Box<dyn std::error::Error + Send + Sync>| StartError::Map { table, source };
     let map = MapData::from_pin(maps.join(table)).map_err(|error| failed(Box::new(error)))?;
     Mapped::new(map.fd(), len).map_err(|error: io::Error| failed(Box::new(error)))
 }
