@@ -2,23 +2,20 @@
 //! kernel programs, and the socket by which it is asked.
 
 use std::{
-    future::Future,
     io,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
     sync::mpsc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use tokio::{
-    net::{UnixListener, UnixStream},
     signal::unix::{SignalKind, signal},
     sync::oneshot,
 };
 
 pub use crate::dataplane::{FlowSink, Plan, TeardownError, dry_run, teardown};
 use crate::{
+    api,
     dataplane::{Applied, Dataplane, LinkChange, LinkMonitor, Totals, Workers},
     model::{Config, Request, Response},
 };
@@ -60,13 +57,14 @@ impl AgentHandle {
     }
 }
 
-/// Runs the agent until SIGTERM or SIGINT. `serve` answers the socket's clients
-/// with the handle's answers; it is dropped at the end.
-pub async fn run<S, F>(config: Config, options: AgentOptions, serve: S) -> anyhow::Result<()>
-where
-    S: FnOnce(UnixListener, AgentHandle) -> F,
-    F: Future<Output = anyhow::Result<()>>,
-{
+impl api::Handler for AgentHandle {
+    async fn handle(&self, request: Request) -> Response {
+        Self::handle(self, request).await
+    }
+}
+
+/// Runs the agent until SIGTERM or SIGINT.
+pub async fn run(config: Config, options: AgentOptions) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let (commands, inbox) = mpsc::channel();
@@ -88,20 +86,23 @@ where
         // The thread ended before it was ready: its error is the answer.
         return end.await.context("the data plane's thread panicked")?;
     }
-    let listener = listen(&socket).await?;
-    let served = serve(listener, AgentHandle(commands.clone()));
-    let result = tokio::select! {
-        result = served => result.context("serve the socket"),
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+    let handle = AgentHandle(commands.clone());
+    let served = match api::bind(&socket) {
+        Ok(listener) => tokio::select! {
+            () = api::serve(listener, handle) => Ok(()),
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+        },
+        Err(error) => Err(error.into()),
     };
     tracing::info!("stopping");
-    // The socket's file is of no use without an agent; another may be in its place
-    // only after this one gave up the folder of pins.
-    let _ = std::fs::remove_file(&socket);
+    if served.is_ok() {
+        // Of no use without an agent, and of no harm if it stays.
+        let _ = std::fs::remove_file(&socket);
+    }
     let _ = commands.send(Command::Stop);
     end.await.context("the data plane's thread panicked")??;
-    result
+    served
 }
 
 /// The thread that owns the data plane.
@@ -242,33 +243,4 @@ fn watch_links(commands: mpsc::Sender<Command>) -> io::Result<()> {
         .name("vpc-links".to_owned())
         .spawn(watch)
         .map(drop)
-}
-
-/// Binds the socket, for root alone. A file that an agent left behind is replaced;
-/// one that somebody answers on is not.
-async fn listen(path: &Path) -> anyhow::Result<UnixListener> {
-    if UnixStream::connect(path).await.is_ok() {
-        anyhow::bail!(
-            "another agent answers on {}: stop it first, or set another `socket`",
-            path.display()
-        );
-    }
-    let remedy = || {
-        format!(
-            "bind {}: set `socket` to a path that root can write",
-            path.display()
-        )
-    };
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(remedy);
-        }
-        _ => {}
-    }
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(remedy)?;
-    }
-    let listener = UnixListener::bind(path).with_context(remedy)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).with_context(remedy)?;
-    Ok(listener)
 }

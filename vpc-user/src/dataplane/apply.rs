@@ -51,7 +51,7 @@ const NO_ENI: Eni = Eni {
     uplink: 0,
     connection_limit: 0,
     high_water: 0,
-    timeouts: Timeouts([0; vpc_common::state::Phase::COUNT]),
+    timeouts: Timeouts([0; 16]),
 };
 
 /// Why a step failed. The next pass tries it again.
@@ -266,7 +266,15 @@ pub fn compare(
         }
     }
     let limits = &config.limits;
-    plan::plan(config, &Observed { mirror, interfaces: &interfaces, busy, limits })
+    plan::plan(
+        config,
+        &Observed {
+            mirror,
+            interfaces: &interfaces,
+            busy,
+            limits,
+        },
+    )
 }
 
 /// Lets a pool use every block from port 1024 on.

@@ -1,7 +1,7 @@
 //! Attaching and detaching environments: all or nothing, in force before the
 //! first packet, and never a scan of a table.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::atomic::Ordering};
 
 use aya::maps::{MapError, xdp::XdpMapError};
 use vpc_common::{
@@ -160,9 +160,7 @@ impl Dataplane {
             });
         }
         port::check(&interface, Hook::Environment)?;
-        let states = &self.tables.shared.environment_states;
-        let is_busy = |index: u32| states[index as usize].flows.load() != 0;
-        let (index, generation) = self.environments.free_index(is_busy).ok_or_else(|| {
+        let (index, generation) = self.environments.free_index().ok_or_else(|| {
             let interface = request.interface.clone();
             AttachError::Full {
                 interface,
@@ -251,9 +249,10 @@ impl Dataplane {
             };
             tables.names.insert(key, peer.encode(), 0)?;
         }
-        // The count of flows stays: old ones of this index may still be swept, and
-        // each takes away one when it is.
+        // Old flows of this index, if any are left, know by their generation that
+        // this count is not theirs.
         let state = &tables.shared.environment_states[index as usize];
+        state.flows.store(0);
         state.mac.store(mac.to_word());
         state.next_flow_ns.store(0);
         tables
@@ -337,6 +336,7 @@ impl Dataplane {
         self.environments
             .remove(index, attached.value.generation.wrapping_add(1));
         self.mirror.links.remove(&attached.value.ifindex);
+        self.purge.store(true, Ordering::Release);
         if let Some(members) = self.mirror.members.get_mut(&attached.value.group) {
             *members = members.saturating_sub(1);
         }
@@ -374,7 +374,12 @@ impl Dataplane {
             let key = DropKey::new(Owner::environment(index), *reason);
             if let Ok(packets) = self.tables.drops.get(&key, 0) {
                 let reason = reason.label();
-                tracing::info!(environment = name, reason, packets, "dropped until detached");
+                tracing::info!(
+                    environment = name,
+                    reason,
+                    packets,
+                    "dropped until detached"
+                );
                 absent_is_fine(self.tables.drops.remove(&key))?;
             }
         }

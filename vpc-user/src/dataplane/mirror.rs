@@ -88,15 +88,11 @@ impl Environments {
         Some(attached)
     }
 
-    /// The index to use next: one that was never used, or else the one given back
-    /// longest ago; and its generation so far. Indices for which `is_busy` says
-    /// that old flows are still being swept come last.
-    pub fn free_index(&self, is_busy: impl Fn(u32) -> bool) -> Option<(u32, u32)> {
+    /// The index to use next, and its generation so far: one that was never used,
+    /// or else the one given back longest ago.
+    pub fn free_index(&self) -> Option<(u32, u32)> {
         let fresh = ((self.fresh as usize) < self.generations.len()).then_some(self.fresh);
-        let idle = || self.returned.iter().copied().find(|index| !is_busy(*index));
-        let index = fresh
-            .or_else(idle)
-            .or_else(|| self.returned.front().copied())?;
+        let index = fresh.or_else(|| self.returned.front().copied())?;
         Some((index, self.generations[index as usize]))
     }
 
@@ -123,7 +119,6 @@ impl Environments {
     }
 
     /// How many are attached.
-    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -284,23 +279,21 @@ mod tests {
     fn never_used_indices_come_first_then_the_longest_unused() {
         let mut environments = Environments::new(vec![0; 3]);
         for (name, ifindex) in [("a", 10), ("b", 11)] {
-            let (index, generation) = environments.free_index(|_| false).expect("free");
+            let (index, generation) = environments.free_index().expect("free");
             environments.insert(index, attached(name, ifindex, generation + 1));
         }
         environments.remove(1, 2).expect("attached");
         environments.remove(0, 2).expect("attached");
-        assert_eq!(environments.free_index(|_| false), Some((2, 0)));
+        assert_eq!(environments.free_index(), Some((2, 0)));
         environments.insert(2, attached("c", 12, 1));
-        assert_eq!(environments.free_index(|_| false), Some((1, 2)));
-        assert_eq!(environments.free_index(|index| index == 1), Some((0, 2)));
-        assert_eq!(environments.free_index(|_| true), Some((1, 2)));
+        assert_eq!(environments.free_index(), Some((1, 2)));
     }
 
     #[test]
     fn a_full_table_has_no_index() {
         let mut environments = Environments::new(vec![0]);
         environments.insert(0, attached("a", 1, 1));
-        assert_eq!(environments.free_index(|_| false), None);
+        assert_eq!(environments.free_index(), None);
     }
 
     #[test]
@@ -309,8 +302,8 @@ mod tests {
         environments.insert(2, attached("c", 7, 5));
         assert_eq!(environments.by_ifindex(7), Some(2));
         assert_eq!(environments.by_name("c"), Some(2));
-        assert_eq!(environments.free_index(|_| false), Some((3, 0)));
+        assert_eq!(environments.free_index(), Some((3, 0)));
         environments.insert(3, attached("d", 8, 1));
-        assert_eq!(environments.free_index(|_| false), Some((0, 3)));
+        assert_eq!(environments.free_index(), Some((0, 3)));
     }
 }

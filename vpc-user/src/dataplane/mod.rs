@@ -110,6 +110,8 @@ pub struct Dataplane {
     netlink: Netlink,
     frames: FrameSocket,
     counters: Arc<Counters>,
+    /// Tells the sweep that an environment was detached.
+    purge: Arc<AtomicBool>,
     started: Instant,
     adopted: bool,
     _lock: PinLock,
@@ -141,6 +143,8 @@ impl Dataplane {
             netlink: Netlink::open().map_err(socket("netlink"))?,
             frames: FrameSocket::open().map_err(socket("packet"))?,
             counters: Arc::default(),
+            // Whatever was detached while no agent swept.
+            purge: Arc::new(AtomicBool::new(true)),
             started: Instant::now(),
             adopted,
             _lock: lock,
@@ -184,7 +188,10 @@ impl Dataplane {
         let attached: Vec<u32> = self.environments.iter().map(|(index, _)| index).collect();
         for index in attached {
             let served = self.environments.get(index).is_some_and(|attached| {
-                let link = Link { kind: Link::ENVIRONMENT, index };
+                let link = Link {
+                    kind: Link::ENVIRONMENT,
+                    index,
+                };
                 self.mirror.links.get(&attached.value.ifindex) == Some(&link)
             });
             let has_link = pinned.contains(&(Hook::Environment, index));
@@ -242,6 +249,7 @@ impl Dataplane {
             stop: Arc::clone(&stop),
             shared: Arc::clone(&self.tables.shared),
             counters: Arc::clone(&self.counters),
+            purge: Arc::clone(&self.purge),
         };
         let sweeper = sweep::Sweeper::new(&context, self.programs.runnable(program::SWEEP)?);
         let punts = punt::Punts::open(&context, &self.programs, &maps)?;
@@ -291,15 +299,20 @@ pub fn dry_run(config: &Config) -> Result<Plan, OpenError> {
     mirror.generations = vec![0; config.limits.enis as usize];
     if object::is_ready(&config.pin_dir, &config.limits)? {
         let tables = Tables::open(&maps, &config.limits)?;
-        let unreadable = |source| OpenError::Read { dir: config.pin_dir.clone(), source };
+        let unreadable = |source| OpenError::Read {
+            dir: config.pin_dir.clone(),
+            source,
+        };
         mirror = mirror::read(&tables).map_err(unreadable)?.0;
         mirror.attached_uplinks = programs::pinned(&config.pin_dir.join(object::LINKS))
             .filter_map(|(hook, index)| (hook == Hook::Uplink).then_some(index))
             .collect();
         busy = tables.shared.busy_enis();
     }
-    let mut netlink =
-        Netlink::open().map_err(|source| OpenError::Socket { what: "netlink", source })?;
+    let mut netlink = Netlink::open().map_err(|source| OpenError::Socket {
+        what: "netlink",
+        source,
+    })?;
     Ok(apply::compare(config, &mirror, &busy, &mut netlink))
 }
 
@@ -309,6 +322,7 @@ struct WorkerContext {
     stop: Arc<AtomicBool>,
     shared: Arc<tables::SharedTables>,
     counters: Arc<Counters>,
+    purge: Arc<AtomicBool>,
 }
 
 impl WorkerContext {

@@ -109,7 +109,9 @@ impl PreparedPeer {
     /// Switches GRO off again. A far end that is gone needs nothing.
     pub fn restore(&self) -> io::Result<()> {
         let switch_off = || match Netlink::open()?.by_index(self.ifindex)? {
-            Some(peer) if peer.peer_ifindex == Some(self.own) => ethtool::set_gro(&peer.name, false),
+            Some(peer) if peer.peer_ifindex == Some(self.own) => {
+                ethtool::set_gro(&peer.name, false)
+            }
             _ => Ok(()),
         };
         if self.netns == 0 {
@@ -144,6 +146,7 @@ pub fn prepare(
         let prepared = switch_on(ifindex, interface.ifindex).map_err(refused)?;
         return Ok(prepared.then_some(PreparedPeer {
             ifindex,
+            own: interface.ifindex,
             netns: 0,
             path: String::new(),
         }));
@@ -216,6 +219,7 @@ mod tests {
     fn a_prepared_peer_survives_the_trip_through_a_name() {
         let peer = PreparedPeer {
             ifindex: 9,
+            own: 8,
             netns: 4_026_531_840,
             path: "/run/netns/blue".to_owned(),
         };
@@ -226,6 +230,7 @@ mod tests {
     fn a_path_too_long_to_remember_is_left_out() {
         let peer = PreparedPeer {
             ifindex: 9,
+            own: 8,
             netns: 3,
             path: "/x".repeat(40),
         };

@@ -1,7 +1,13 @@
 //! Runs the sweep program over every block in use, once a second, in windows so
 //! small that the CPU is never held for long.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
+
+use vpc_common::expiry::SweepOptions;
 
 use super::{WorkerContext, bpf::Runnable, clock, counters::Counters, tables::SharedTables};
 
@@ -9,6 +15,8 @@ use super::{WorkerContext, bpf::Runnable, clock, counters::Counters, tables::Sha
 const WINDOW: u32 = 4;
 /// How often each block is swept.
 const PERIOD: Duration = Duration::from_secs(1);
+/// In how many periods what flows carried is reported once.
+const EXPORT_PERIODS: u64 = 10;
 /// Into how many parts a period is divided, so that the work is spread over it.
 const PARTS: u32 = 20;
 
@@ -33,7 +41,8 @@ impl Sweeper {
             shared, counters, ..
         } = &self.context;
         let mut failing = false;
-        while !self.context.stopping() {
+        for period in 1.. {
+            let options = self.options(period);
             let windows = windows(shared);
             let per_part = windows.len().div_ceil(PARTS as usize).max(1);
             let mut parts = windows.chunks(per_part);
@@ -44,7 +53,7 @@ impl Sweeper {
                 let part = parts.next().unwrap_or_default();
                 let result = part
                     .iter()
-                    .try_for_each(|window| self.sweep_window(*window, counters));
+                    .try_for_each(|window| self.sweep_window(*window, options, counters));
                 match result {
                     Ok(()) => failing = false,
                     Err(error) if !failing => {
@@ -58,14 +67,27 @@ impl Sweeper {
         }
     }
 
-    fn sweep_window(&self, window: u32, counters: &Arc<Counters>) -> std::io::Result<()> {
-        let limits = &self.context.shared.limits;
-        let count = WINDOW.min(limits.blocks - window * WINDOW);
-        let arguments = [
-            clock::now_ns(),
-            u64::from(window * WINDOW),
-            u64::from(count),
-        ];
+    /// Flows of an environment that was detached are ended by the next full sweep.
+    fn options(&self, period: u64) -> u64 {
+        let mut options = 0;
+        if period.is_multiple_of(EXPORT_PERIODS) {
+            options |= SweepOptions::EXPORT;
+        }
+        if self.context.purge.swap(false, Ordering::AcqRel) {
+            options |= SweepOptions::PURGE;
+        }
+        options
+    }
+
+    fn sweep_window(
+        &self,
+        window: u32,
+        options: u64,
+        counters: &Arc<Counters>,
+    ) -> std::io::Result<()> {
+        let first = window * WINDOW;
+        let count = WINDOW.min(self.context.shared.limits.blocks - first);
+        let arguments = [clock::now_ns(), u64::from(first), u64::from(count), options];
         match self.sweep.call(&arguments) {
             Ok(()) => {
                 counters.sweeps.one();
