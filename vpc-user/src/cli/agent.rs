@@ -19,11 +19,7 @@ use crate::{
 /// Environment variable with the filter of the log.
 const LOG_VARIABLE: &str = "VPC_LOG";
 
-pub(super) fn agent(
-    args: AgentArgs,
-    socket: Option<&Path>,
-    out: &mut impl Write,
-) -> Result<()> {
+pub(super) fn agent(args: AgentArgs, socket: Option<&Path>, out: &mut impl Write) -> Result<()> {
     let mut config = load(&args.config)?;
     if let Some(socket) = socket {
         config.socket = socket.to_path_buf();

@@ -125,6 +125,21 @@ impl Dataplane {
         let lock = PinLock::take(pin_dir)?;
         let object = object::open(pin_dir, limits)?;
         let adopted = object.adopted;
+        let opened = Self::assemble(pin_dir, limits, object, lock);
+        if opened.is_err() && !adopted {
+            // Nothing hangs on tables that were made a moment ago.
+            object::remove_pins(&pin_dir.join(object::MAPS))?;
+        }
+        opened
+    }
+
+    fn assemble(
+        pin_dir: &Path,
+        limits: &Limits,
+        object: object::Object,
+        lock: PinLock,
+    ) -> Result<Self, OpenError> {
+        let adopted = object.adopted;
         let programs = Programs::load(object.ebpf, pin_dir.join(object::LINKS))?;
         let tables = Tables::open(&pin_dir.join(object::MAPS), limits)?;
         let unreadable = |source| OpenError::Read {

@@ -65,12 +65,15 @@ pub enum ProgramsError {
     #[error("the kernel object has no program {0}: build agent and object together")]
     Missing(&'static str),
     /// The kernel refused a program.
-    #[error("the kernel refused the program {name} ({source}): Linux 6.1 or later is needed")]
+    #[error(
+        "the kernel refused the program {name} ({reason}): Linux 6.1 or later is needed; \
+         VPC_LOG=debug shows what the verifier says"
+    )]
     Load {
         /// Its name.
         name: &'static str,
-        /// Why.
-        source: Box<ProgramError>,
+        /// Why, without the verifier's thousands of lines.
+        reason: String,
     },
     /// The kernel refused to attach or to replace.
     #[error("the kernel refused ({0})")]
@@ -114,12 +117,7 @@ pub struct Programs {
 impl Programs {
     /// Loads every program; links are pinned in the folder `links`.
     pub fn load(mut ebpf: Ebpf, links: PathBuf) -> Result<Self, ProgramsError> {
-        let refused = |name| {
-            move |source| ProgramsError::Load {
-                name,
-                source: Box::new(source),
-            }
-        };
+        let refused = |name| move |error| refusal(name, &error);
         for hook in Hook::ALL {
             xdp(&mut ebpf, hook)?
                 .load()
@@ -135,10 +133,7 @@ impl Programs {
 
     /// A handle by which any thread can run a program.
     pub fn runnable(&self, name: &'static str) -> Result<Runnable, ProgramsError> {
-        let refused = |source| ProgramsError::Load {
-            name,
-            source: Box::new(source),
-        };
+        let refused = |error| refusal(name, &error);
         let found = self
             .ebpf
             .program(name)
@@ -200,10 +195,21 @@ impl Programs {
 fn xdp(ebpf: &mut Ebpf, hook: Hook) -> Result<&mut Xdp, ProgramsError> {
     let name = hook.program();
     let found = ebpf.program_mut(name).ok_or(ProgramsError::Missing(name))?;
-    found.try_into().map_err(|source| ProgramsError::Load {
-        name,
-        source: Box::new(source),
-    })
+    found.try_into().map_err(|error| refusal(name, &error))
+}
+
+fn refusal(name: &'static str, error: &ProgramError) -> ProgramsError {
+    let reason = match error {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
+            tracing::debug!(name, %verifier_log, "the verifier's reasons");
+            io_error.to_string()
+        }
+        other => other.to_string(),
+    };
+    ProgramsError::Load { name, reason }
 }
 
 /// The links that are pinned in a folder.
