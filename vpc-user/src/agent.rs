@@ -179,10 +179,15 @@ fn link_changed(dataplane: &mut Dataplane, config: &Config, change: LinkChange) 
     match change {
         LinkChange::Gone(ifindex) => {
             dataplane.interface_gone(ifindex);
-            dataplane.is_uplink(ifindex)
+            let uplink = dataplane.uplink_of(ifindex);
+            if let Some(index) = uplink {
+                dataplane.uplink_gone(index);
+            }
+            // An interface that was made anew at once was announced before.
+            uplink.is_some()
         }
         LinkChange::Changed(ifindex) => {
-            dataplane.is_uplink(ifindex) || dataplane.awaits_uplink(config)
+            dataplane.uplink_of(ifindex).is_some() || dataplane.awaits_uplink(config)
         }
         LinkChange::Missed => true,
     }

@@ -9,13 +9,15 @@ use aya::maps::MapError;
 use vpc_common::{
     addr::Addr,
     layout::{
-        BLOCK_PORTS, Eni, FIRST_BLOCK, GROUP_ENIS, Group, NameKey, POOLS_PER_ENI, Pool, Uplink,
+        BLOCK_PORTS, Eni, FIRST_BLOCK, GROUP_ENIS, Group, Link, NameKey, POOLS_PER_ENI, Pool,
+        Uplink,
     },
     state::Timeouts,
 };
 
 use super::{
     Dataplane,
+    cause::Cause,
     mirror::{Mirror, Named, UPLINK_PEER},
     names,
     netlink::Netlink,
@@ -58,10 +60,10 @@ const NO_ENI: Eni = Eni {
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     /// A table refused.
-    #[error("a table could not be written ({0}); the next pass tries again")]
+    #[error("a table could not be written ({}); the next pass tries again", Cause(.0))]
     Map(#[from] MapError),
     /// A device map refused.
-    #[error("the interface could not be entered as a port ({0}); the next pass tries again")]
+    #[error("the interface could not be entered as a port ({}); the next pass tries again", Cause(.0))]
     Port(#[from] aya::maps::xdp::XdpMapError),
     /// An interface cannot carry the program.
     #[error(transparent)]
@@ -235,6 +237,37 @@ impl Dataplane {
         };
         absent_is_fine(self.tables.names.remove(&key))?;
         Ok(())
+    }
+
+    /// The interface of an uplink is gone, or its link is: what is left of it must
+    /// not meet an interface that gets the same number. The next pass attaches the
+    /// uplink again as soon as there is an interface.
+    pub fn uplink_gone(&mut self, index: u32) {
+        let Some(entry) = self.mirror.uplinks.get(&index) else {
+            return;
+        };
+        let (ifindex, name) = (entry.value.ifindex, entry.name.clone());
+        let gone = Uplink {
+            ifindex: 0,
+            ..entry.value
+        };
+        let link = Link {
+            kind: Link::UPLINK,
+            index,
+        };
+        let mut steps = vec![Step::SetUplink(index, gone), Step::ForgetNeighbours(index)];
+        if self.mirror.links.get(&ifindex) == Some(&link) {
+            steps.insert(0, Step::RemoveLink(ifindex));
+        }
+        self.mirror.attached_uplinks.remove(&index);
+        self.perform_all(&steps, &mut Applied::default());
+        if let Err(error) = self.programs.detach(Hook::Uplink, index) {
+            tracing::warn!(uplink = name, %error, "a left-over link stays for now");
+        }
+        tracing::warn!(
+            uplink = name,
+            "the interface is gone; the uplink waits for a new one"
+        );
     }
 
     fn announce(&self, index: u32) -> Result<(), StepError> {

@@ -12,6 +12,7 @@ use vpc_common::{
 
 use super::{
     Dataplane,
+    cause::Cause,
     mirror::{Attached, ENVIRONMENT_PEER},
     names,
     netlink::Interface,
@@ -109,7 +110,8 @@ pub enum AttachError {
     },
     /// A table refused.
     #[error(
-        "the tables refused an entry for {name} ({source}): try again, and see the agent's log"
+        "the tables refused an entry for {name} ({}): try again, and see the agent's log",
+        Cause(.source.as_ref())
     )]
     Table {
         /// The environment.

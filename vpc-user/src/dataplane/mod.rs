@@ -7,6 +7,7 @@
 
 mod apply;
 mod bpf;
+mod cause;
 mod clock;
 mod counters;
 mod environments;
@@ -60,6 +61,7 @@ pub use self::{
     programs::ProgramsError,
 };
 use self::{
+    cause::Cause,
     environments::restore_peer,
     mirror::{Environments, Mirror},
     netlink::Netlink,
@@ -82,7 +84,7 @@ pub enum OpenError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The tables cannot be read.
-    #[error("the tables under {dir} cannot be read ({source}): run the agent as root")]
+    #[error("the tables under {dir} cannot be read ({}): run the agent as root", Cause(.source))]
     Read {
         /// The folder of pins.
         dir: PathBuf,
@@ -178,12 +180,12 @@ impl Dataplane {
         Arc::clone(&self.counters)
     }
 
-    /// Whether an interface is an uplink's.
-    pub fn is_uplink(&self, ifindex: u32) -> bool {
-        self.mirror
-            .uplinks
-            .values()
-            .any(|uplink| uplink.value.ifindex == ifindex)
+    /// The uplink that an interface is, by index.
+    pub fn uplink_of(&self, ifindex: u32) -> Option<u32> {
+        let mut uplinks = self.mirror.uplinks.iter();
+        uplinks
+            .find(|(_, uplink)| uplink.value.ifindex == ifindex)
+            .map(|(index, _)| *index)
     }
 
     /// Whether an uplink of the configuration is not up yet, so that any new
@@ -225,17 +227,22 @@ impl Dataplane {
                 Err(error) => tracing::warn!(%error, "an environment without link stays for now"),
             }
         }
-        for (hook, index) in pinned {
+        for (hook, index) in &pinned {
             let known = match hook {
-                Hook::Environment => self.environments.get(index).is_some(),
-                Hook::Uplink => self.mirror.uplinks.contains_key(&index) && self.adopt(hook, index),
+                Hook::Environment => self.environments.get(*index).is_some(),
+                Hook::Uplink => self.mirror.uplinks.contains_key(index),
             };
-            match (known, hook) {
-                (true, Hook::Uplink) => {
-                    self.mirror.attached_uplinks.insert(index);
-                }
-                (true, Hook::Environment) => {}
-                (false, _) => self.drop_link(hook, index),
+            if !known {
+                self.drop_link(*hook, *index);
+            }
+        }
+        let uplinks: Vec<u32> = self.mirror.uplinks.keys().copied().collect();
+        for index in uplinks {
+            let hook = Hook::Uplink;
+            if pinned.contains(&(hook, index)) && self.adopt(hook, index) {
+                self.mirror.attached_uplinks.insert(index);
+            } else {
+                self.uplink_gone(index);
             }
         }
     }

@@ -16,6 +16,7 @@ use vpc_common::{
 
 use super::{
     WorkerContext,
+    cause::Cause,
     counters::Counters,
     holding::MS,
     object::{StartError, pinned},
@@ -115,7 +116,7 @@ impl Neighbours {
         entry.confirmed.store(tick.0);
         entry.uplink.store(key.uplink);
         if let Err(error) = self.by_address.insert(key, index, 0) {
-            tracing::warn!(%error, "a neighbour cannot be entered");
+            tracing::warn!(error = %Cause(&error), "a neighbour cannot be entered");
             self.free.push(index);
             return None;
         }

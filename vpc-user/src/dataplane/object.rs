@@ -16,6 +16,7 @@ use vpc_common::{
 };
 
 use super::{
+    cause::Cause,
     mapped::Mapped,
     spec::{self, Shape, TableSpec},
 };
@@ -88,15 +89,15 @@ pub enum StartError {
     },
     /// The kernel refused the object.
     #[error(
-        "the kernel refused the programs ({source}): Linux 6.1 or later with BTF is needed, and \
-         root"
+        "the kernel refused the programs ({}): Linux 6.1 or later with BTF is needed, and root",
+        Cause(.source)
     )]
     Load {
         /// Why.
         source: Box<aya::EbpfError>,
     },
     /// A table could not be read or written.
-    #[error("the table {table} cannot be used ({source}): run the agent as root")]
+    #[error("the table {table} cannot be used ({}): run the agent as root", Cause(.source.as_ref()))]
     Map {
         /// Its name.
         table: &'static str,

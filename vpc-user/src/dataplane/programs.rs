@@ -15,7 +15,10 @@ use aya::{
 };
 use vpc_common::layout::program;
 
-use super::bpf::{self, Runnable};
+use super::{
+    bpf::{self, Runnable},
+    cause::Cause,
+};
 
 /// Where a program runs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -76,13 +79,13 @@ pub enum ProgramsError {
         reason: String,
     },
     /// The kernel refused to attach or to replace.
-    #[error("the kernel refused ({0})")]
+    #[error("the kernel refused: {}", Cause(.0))]
     Attach(#[from] Box<ProgramError>),
     /// A link is none.
-    #[error("the pinned link cannot be used ({0})")]
+    #[error("the pinned link cannot be used: {}", Cause(.0))]
     Link(#[from] Box<LinkError>),
     /// A pin cannot be made or removed.
-    #[error("the pin {path} cannot be made or removed ({source})")]
+    #[error("the pin {path} cannot be made or removed ({})", Cause(.source.as_ref()))]
     Pin {
         /// The pin.
         path: PathBuf,
@@ -207,7 +210,7 @@ fn refusal(name: &'static str, error: &ProgramError) -> ProgramsError {
             tracing::debug!(name, %verifier_log, "the verifier's reasons");
             io_error.to_string()
         }
-        other => other.to_string(),
+        other => Cause(other).to_string(),
     };
     ProgramsError::Load { name, reason }
 }
