@@ -274,7 +274,10 @@ impl Dataplane {
         let Some(eni) = self.mirror.enis.get(&index) else {
             return Ok(());
         };
-        let Some(uplink) = self.mirror.uplinks.get(&eni.value.uplink) else {
+        let uplink = &eni.value.uplink;
+        // An uplink that could not be attached is planned again, and this with it.
+        let attached = self.mirror.attached_uplinks.contains(uplink);
+        let Some(uplink) = self.mirror.uplinks.get(uplink).filter(|_| attached) else {
             return Ok(());
         };
         let frame = packet::arp_announcement(uplink.value.mac, eni.value.address.v4());

@@ -245,6 +245,8 @@ pub fn plan(config: &Config, observed: &Observed<'_>) -> Plan {
         observed,
         plan: Plan::default(),
         last: Vec::new(),
+        attaching: BTreeSet::new(),
+        unannounced: BTreeSet::new(),
         uplinks: BTreeMap::new(),
         interfaces: BTreeMap::new(),
         enis: BTreeMap::new(),
@@ -257,6 +259,7 @@ pub fn plan(config: &Config, observed: &Observed<'_>) -> Plan {
         planner.group(group);
     }
     planner.removals();
+    planner.announcements();
     planner.plan.steps.append(&mut planner.last);
     planner.plan
 }
@@ -266,6 +269,10 @@ struct Planner<'a> {
     plan: Plan,
     /// Steps that come after everything else: attaching and announcing.
     last: Vec<Step>,
+    /// Uplinks that are being attached: every ENI on them is announced.
+    attaching: BTreeSet<u32>,
+    /// ENIs that become reachable.
+    unannounced: BTreeSet<u32>,
     /// Wanted uplinks: name → index.
     uplinks: BTreeMap<String, u32>,
     /// Interfaces taken by wanted uplinks.
@@ -328,6 +335,7 @@ impl<'a> Planner<'a> {
         }
         if moved || !mirror.attached_uplinks.contains(&index) {
             let (interface, peer_netns) = (config.interface.clone(), config.peer_netns.clone());
+            self.attaching.insert(index);
             self.last.push(Step::AttachUplink {
                 index,
                 interface,
@@ -475,10 +483,19 @@ impl<'a> Planner<'a> {
         }
         if mirror.eni_by_address.get(&key) != Some(&index) {
             self.plan.steps.push(Step::SetAddress(key, index));
-            self.last.push(Step::Announce(index));
+            self.unannounced.insert(index);
         }
         self.enis.insert(index, (key, name));
         Ok(index)
+    }
+
+    fn announcements(&mut self) {
+        let (attaching, unannounced) = (&self.attaching, &self.unannounced);
+        let due = self.enis.iter().filter(|(index, (key, _))| {
+            unannounced.contains(index) || attaching.contains(&key.uplink)
+        });
+        let mut steps: Vec<Step> = due.map(|(index, _)| Step::Announce(*index)).collect();
+        self.last.append(&mut steps);
     }
 
     /// An index that was never used, or else any that is free and at rest.

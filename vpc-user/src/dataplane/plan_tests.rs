@@ -204,6 +204,11 @@ fn an_interface_made_anew_keeps_the_index_of_its_uplink() {
         }),
     ];
     assert!(order.is_sorted(), "{plan}");
+    assert_eq!(
+        plan.steps.last(),
+        Some(&Step::Announce(0)),
+        "its MAC is another"
+    );
     assert_eq!(host.plan(&config), Plan::default());
 }
 
