@@ -726,6 +726,10 @@ impl NameKey {
     pub const ENI: u32 = 3;
     /// A group of ENIs.
     pub const GROUP: u32 = 4;
+    /// Not a name: the far end of an environment's veth that the agent prepared.
+    pub const ENVIRONMENT_PEER: u32 = 5;
+    /// Not a name: the far end of an uplink's veth that the agent prepared.
+    pub const UPLINK_PEER: u32 = 6;
 }
 
 /// Bytes of a name at most.
@@ -851,6 +855,6 @@ mod pod {
     }
     pod! {
         Meta, Link, Environment, Uplink, Group, Eni, EniKey, FlowKey, FlowRef, FragmentKey,
-        Fragment, NextHopKey, NameKey, DropKey, Event, FlowRecord, SweepResult,
+        Fragment, NextHopKey, NameKey, DropKey, Event, FlowRecord, SweepResult, Punt,
     }
 }
