@@ -8,6 +8,7 @@ pub mod echo;
 pub mod folder;
 pub mod frame;
 pub mod http;
+pub mod lab;
 pub mod netns;
 pub mod plan;
 pub mod tap;

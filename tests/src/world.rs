@@ -332,7 +332,8 @@ impl World {
         }
     }
 
-    fn report(&self) {
+    /// Says on stderr what there is to know after a failure.
+    pub fn report(&self) {
         eprintln!("--- agent ---\n{}", self.log_tail(60));
         for (what, request) in [("drops", Request::Drops), ("flows", Request::Flows)] {
             match agent::request(&self.folder.socket(), &request) {
