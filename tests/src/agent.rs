@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus},
+    process::{Child, Command, ExitStatus, Output},
     sync::OnceLock,
     time::Duration,
 };
@@ -127,6 +127,13 @@ impl Drop for Agent {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Runs a command of `vpc` against an agent's socket.
+pub fn command(socket: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    command.args(arguments).env("VPC_SOCKET", socket);
+    command.output().expect("run `vpc`")
 }
 
 /// Asks the agent.

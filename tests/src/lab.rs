@@ -184,20 +184,3 @@ fn screen(show: &Show, world: &World) -> Result<()> {
         thread::sleep(Duration::from_millis(50));
     }
 }
-
-/// Runs `vpc` against the world's agent and hands back what it prints.
-fn vpc(world: &World, arguments: &[&str]) -> Result<String> {
-    let output = Command::new(agent::binary())
-        .args(arguments)
-        .env("VPC_SOCKET", world.socket())
-        .output()
-        .context("run `vpc`")?;
-    if !output.status.success() {
-        bail!(
-            "`vpc {}`: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}

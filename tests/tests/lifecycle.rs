@@ -3,16 +3,19 @@
 use std::{io::Write as _, net::SocketAddr};
 
 use tests::{
+    agent::{self, Agent},
     echo::{TcpHold, tcp_exchange, udp_exchange, udp_socket},
+    folder::Folder,
     http,
+    netns::Namespace,
     plan::{EnvironmentPlan, Plan},
     tap::Tap,
-    topology::eni,
+    topology::{RESOURCE, Station, eni},
     wait::{PATIENCE, eventually},
     world::{ECHO, HTTP, World},
 };
 use vpc_common::drop::DropReason;
-use vpc_user::model::AttachRequest;
+use vpc_user::model::{AttachRequest, ObjectName, Request, Response};
 
 fn guest(name: &str) -> EnvironmentPlan {
     let mut plan = Plan::blue(1).environments.remove(0);
@@ -191,7 +194,7 @@ fn a_bad_attach_gets_one_sentence_and_changes_nothing() {
     refused(&world, &["group"], |request| {
         as_other(request);
         request.interface.clone_from(&interface);
-        request.group = vpc_user::model::ObjectName::new("purple").expect("a name");
+        request.group = ObjectName::new("purple").expect("a name");
     });
     refused(&world, &[], |request| {
         as_other(request);
@@ -204,11 +207,44 @@ fn a_bad_attach_gets_one_sentence_and_changes_nothing() {
 }
 
 #[test]
+fn an_interface_that_runs_a_program_of_someone_else_is_left_alone() {
+    let mut world = World::start(Plan::blue(1));
+    let index = world.add_environment(&guest("other"));
+    // Another agent on the same host, with tables and an uplink of its own.
+    let (theirs, red) = (Folder::make(), Namespace::new("red"));
+    Station::resource(1_500).connect(world.host(), "up-red", &red);
+    let plan = Plan::new(&["red"], 0);
+    let config = plan.config(&theirs.pins(), &theirs.socket(), &[red.name().to_owned()]);
+    std::fs::write(theirs.config(), config).expect("write the configuration");
+    let mut agent = Agent::spawn(world.host(), &theirs.config(), &theirs.log(), &[]);
+    agent
+        .wait_ready(&theirs.socket())
+        .expect("a second agent runs beside the first");
+    let mut request = world.attach_request(index);
+    request.group = ObjectName::new("red").expect("a name");
+    let attached = agent::request(&theirs.socket(), &Request::Attach(request.clone()));
+    assert!(
+        matches!(attached, Ok(Response::Environment(_))),
+        "{attached:?}"
+    );
+    refused(&world, &["XDP"], |ours| {
+        ours.name = request.name.clone();
+        ours.interface = request.interface.clone();
+        ours.netns = request.netns.clone();
+    });
+    let listed = agent::request(&theirs.socket(), &Request::Environments);
+    let Ok(Response::Environments(listed)) = listed else {
+        panic!("{listed:?}")
+    };
+    assert_eq!(listed.len(), 1, "theirs is still theirs");
+}
+
+#[test]
 fn a_reset_of_the_resource_reaches_the_environment_and_frees_the_port() {
     let world =
         World::start(Plan::blue(1).with_tenant(|tenant| tenant.timeouts = vec![("reset", 1)]));
     let server = TcpHold::echo(world.tenant(0), 9_000);
-    let address = SocketAddr::from((tests::topology::RESOURCE, 9_000));
+    let address = SocketAddr::from((RESOURCE, 9_000));
     let mut stream = world
         .env(0)
         .run(|| http::connect(address))

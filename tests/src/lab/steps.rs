@@ -9,8 +9,9 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use vpc_common::drop::DropReason;
 
-use super::{Show, vpc};
+use super::Show;
 use crate::{
+    agent,
     echo::{udp_exchange, udp_socket},
     http,
     topology::{RESOURCE, eni},
@@ -117,7 +118,13 @@ fn list(world: &World) -> Result<((), String)> {
             );
         }
     }
-    let table = vpc(world, &["flows"])?;
+    let output = agent::command(&world.socket(), &["flows"]);
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
     Ok(((), format!("{} flows\n\n{table}", flows.len())))
 }
 
