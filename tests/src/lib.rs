@@ -13,5 +13,6 @@ pub mod netns;
 pub mod plan;
 pub mod tap;
 pub mod topology;
+pub mod tun;
 pub mod wait;
 pub mod world;
