@@ -3,7 +3,7 @@
 use etherparse::ArpOperation;
 use tests::{
     frame::Frame,
-    plan::{EnvironmentPlan, Plan},
+    plan::Plan,
     tap::Tap,
     topology::{GATEWAY, GATEWAY_MAC, eni},
     tun::Tun,
