@@ -96,9 +96,12 @@ impl Show {
 
 /// Builds everything; `None` if that failed or was interrupted.
 fn bring_up(show: &mut Show) -> Result<Option<World>> {
-    show.step("build the agent", || {
+    let found = show.step("the agent's binary", || {
         Ok(((), agent::binary().display().to_string()))
     });
+    if found.is_none() {
+        return Ok(None);
+    }
     let built = show.step("namespaces, links and servers", || {
         let world = World::build(Plan::new(&["blue", "green"], 2));
         let places: Vec<_> = world
