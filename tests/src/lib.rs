@@ -3,6 +3,7 @@
 //! backtrace is the report.
 
 pub mod agent;
+pub mod bench;
 pub mod content;
 pub mod echo;
 pub mod folder;

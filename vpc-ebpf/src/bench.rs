@@ -14,17 +14,18 @@ use core::intrinsics::{AtomicOrdering::AcqRel, atomic_xadd};
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_ABORTED, XDP_DROP},
-    macros::{map, xdp},
+    macros::{map, raw_tracepoint, xdp},
     maps::{Array, DevMap, PerCpuArray},
-    programs::XdpContext,
+    programs::{RawTracePointContext, XdpContext},
 };
 use vpc_common::{
+    expiry::SweepOptions,
     forward,
     packet::{Header, Packet as _},
     reply,
     tables::Tables as _,
 };
-use vpc_ebpf::{clock, entry, maps::Maps, packet::XdpPacket};
+use vpc_ebpf::{clock, entry, maps::Maps, packet::XdpPacket, sweep};
 
 /// What the programs do, set from user space between runs.
 #[repr(C)]
@@ -42,6 +43,10 @@ struct Setting {
     checksum: u32,
     /// 6 or 17.
     protocol: u32,
+    /// Receiver and sender of the forward packet's frame.
+    macs: [u16; 6],
+    /// Fills the word.
+    reserved: u32,
 }
 
 /// A reply packet's variable words, one per flow number; wire order.
@@ -107,6 +112,7 @@ fn restore_forward(packet: &mut XdpPacket) -> Option<()> {
     let setting = unsafe { &mut *setting };
     let number = number(setting);
     let frame = packet.header_mut::<Frame>(0)?;
+    frame.macs = setting.macs;
     frame.ttl_protocol = [64, setting.protocol as u8];
     frame.checksum = setting.checksum as u16;
     frame.source = setting.source;
@@ -212,6 +218,19 @@ pub fn bench_sink(_context: XdpContext) -> u32 {
         unsafe { *sunk += 1 };
     }
     XDP_DROP
+}
+
+/// The sweep as it is: arguments are now (ns), first block, blocks, options.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+pub fn bench_sweep(context: RawTracePointContext) -> i32 {
+    let (now, first, count, options): (u64, u64, u64, u64) = (
+        context.arg(0),
+        context.arg(1),
+        context.arg(2),
+        context.arg(3),
+    );
+    sweep::run(now, first as u32, count as u32, SweepOptions(options));
+    0
 }
 
 #[panic_handler]

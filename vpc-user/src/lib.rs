@@ -8,3 +8,9 @@ pub mod config;
 pub mod dataplane;
 pub mod model;
 pub mod print;
+
+/// The programs of the bench: the data path over packets that they restore
+/// themselves. Not part of the product.
+#[doc(hidden)]
+pub static BENCH_OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vpc-ebpf-bench"));
