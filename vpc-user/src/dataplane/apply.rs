@@ -6,25 +6,20 @@ use std::{
 };
 
 use aya::maps::MapError;
-use vpc_common::{
-    addr::Addr,
-    layout::{
-        BLOCK_PORTS, Eni, FIRST_BLOCK, GROUP_ENIS, Group, Link, NameKey, POOLS_PER_ENI, Pool,
-        Uplink,
-    },
-    state::Timeouts,
-};
+use vpc_common::layout::{BLOCK_PORTS, FIRST_BLOCK, Link, NameKey, POOLS_PER_ENI, Pool, Uplink};
 
 use super::{
     Dataplane,
     cause::Cause,
-    mirror::{Mirror, Named, UPLINK_PEER},
+    mirror::{Mirror, UPLINK_PEER},
     names,
     netlink::Netlink,
-    packet,
-    plan::{self, Observed, Plan, Problem, Step},
+    note::{NO_ENI, NO_GROUP, NO_UPLINK, note},
+    packet, peer,
+    plan::{self, Observed},
     port::{self, PortError},
     programs::{Hook, ProgramsError},
+    step::{Plan, Problem, Step},
     tables::absent_is_fine,
 };
 use crate::model::Config;
@@ -33,28 +28,6 @@ use crate::model::Config;
 const ROUNDS: usize = 4;
 /// RFC 5227 §2.3: announcements are sent twice.
 const ANNOUNCEMENTS: usize = 2;
-
-const NO_UPLINK: Uplink = Uplink {
-    ifindex: 0,
-    mtu: 0,
-    mac: vpc_common::addr::Mac::UNKNOWN,
-    flags: 0,
-};
-const NO_GROUP: Group = Group {
-    count: 0,
-    reserved: 0,
-    enis: [0; GROUP_ENIS],
-};
-const NO_ENI: Eni = Eni {
-    address: Addr::UNSPECIFIED,
-    subnet: Addr::UNSPECIFIED,
-    router: Addr::UNSPECIFIED,
-    prefix_len: 0,
-    uplink: 0,
-    connection_limit: 0,
-    high_water: 0,
-    timeouts: Timeouts([0; 16]),
-};
 
 /// Why a step failed. The next pass tries it again.
 #[derive(Debug, thiserror::Error)]
@@ -224,7 +197,7 @@ impl Dataplane {
         self.tables.uplink_ports.set(index, 0, None, 0)?;
         self.tables.uplinks.set(index, NO_UPLINK, 0)?;
         if let Some(peer) = self.mirror.uplink_peers.remove(&index) {
-            super::restore_peer(&peer);
+            peer::give_back(&peer);
             let key = NameKey {
                 kind: UPLINK_PEER,
                 index,
@@ -326,78 +299,6 @@ fn lease_ports(pool: &Pool) {
         .map(|word| word.load().count_ones())
         .sum();
     pool.capacity.store(u64::from(blocks * BLOCK_PORTS));
-}
-
-/// Brings the mirror up to date with a step that was performed.
-pub fn note(mirror: &mut Mirror, step: &Step) {
-    match step {
-        Step::SetName(key, name) => note_name(mirror, *key, name),
-        Step::RemoveName(_) | Step::ForgetNeighbours(_) | Step::LeasePorts(_) => {}
-        Step::SetUplink(index, uplink) => {
-            if let Some(entry) = mirror.uplinks.get_mut(index) {
-                if entry.value.ifindex != uplink.ifindex {
-                    mirror.attached_uplinks.remove(index);
-                }
-                entry.value = *uplink;
-            }
-        }
-        Step::SetLink(ifindex, link) => {
-            mirror.links.insert(*ifindex, *link);
-        }
-        Step::RemoveLink(ifindex) => {
-            mirror.links.remove(ifindex);
-        }
-        Step::SetEni(index, eni) => {
-            if let Some(entry) = mirror.enis.get_mut(index) {
-                entry.value = *eni;
-            }
-        }
-        Step::BumpGeneration(index) => mirror.generations[*index as usize] += 1,
-        Step::SetAddress(key, index) => {
-            mirror.eni_by_address.insert(*key, *index);
-        }
-        Step::RemoveAddress(key) => {
-            mirror.eni_by_address.remove(key);
-        }
-        Step::ClearEni(index) => {
-            mirror.enis.remove(index);
-        }
-        Step::SetGroup(index, group) => {
-            if let Some(entry) = mirror.groups.get_mut(index) {
-                entry.value = *group;
-            }
-        }
-        Step::ForgetGroup(index) => {
-            mirror.groups.remove(index);
-        }
-        Step::AttachUplink { index, .. } => {
-            mirror.attached_uplinks.insert(*index);
-        }
-        Step::DetachUplink(index) => {
-            mirror.attached_uplinks.remove(index);
-            mirror.uplinks.remove(index);
-        }
-        Step::Announce(_) => {}
-    }
-}
-
-/// A name comes before its entry, which then is the empty one.
-fn note_name(mirror: &mut Mirror, key: NameKey, name: &str) {
-    fn rename<T>(entries: &mut BTreeMap<u32, Named<T>>, index: u32, name: &str, empty: T) {
-        let entry = entries.entry(index);
-        entry
-            .or_insert(Named {
-                name: String::new(),
-                value: empty,
-            })
-            .name = name.to_owned();
-    }
-    match key.kind {
-        NameKey::UPLINK => rename(&mut mirror.uplinks, key.index, name, NO_UPLINK),
-        NameKey::ENI => rename(&mut mirror.enis, key.index, name, NO_ENI),
-        NameKey::GROUP => rename(&mut mirror.groups, key.index, name, NO_GROUP),
-        _ => {}
-    }
 }
 
 #[cfg(test)]

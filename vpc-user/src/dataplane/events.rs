@@ -13,11 +13,7 @@ use aya::{
 use nix::poll::{PollFd, PollFlags, poll};
 use vpc_common::layout::{Event, FlowRecord, Name, NameKey, name};
 
-use super::{
-    WorkerContext, names,
-    object::{StartError, pinned},
-    tables::Hash,
-};
+use super::{names, object::pinned, start_error::StartError, tables::Hash, workers::WorkerContext};
 
 /// How long to wait before looking whether to stop, milliseconds.
 const PATIENCE_MS: u16 = 200;

@@ -14,7 +14,7 @@ use vpc_common::{
     time::{TICK_NS, Tick},
 };
 
-use super::{Dataplane, clock, plan};
+use super::{Dataplane, clock, step};
 use crate::model::{DropInfo, EniInfo, EnvironmentInfo, FlowInfo, StatusInfo, UplinkInfo};
 
 impl Dataplane {
@@ -174,7 +174,7 @@ impl Dataplane {
             .mirror
             .groups
             .values()
-            .find(|group| plan::members(&group.value).contains(&index));
+            .find(|group| step::members(&group.value).contains(&index));
         let uplink = self.mirror.uplinks.get(&eni.value.uplink);
         let connections = state.connections.load();
         EniInfo {

@@ -4,9 +4,7 @@
 use std::{io, marker::PhantomData, ops::Deref, os::fd::AsFd, ptr::NonNull};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use vpc_common::layout::{
-    Block, EniState, EnvironmentState, NextHop, POOL_BLOCKS, Pool, Slab, Slot,
-};
+use vpc_common::layout::{EniState, EnvironmentState, NextHop, Pool, Slab, Slot};
 
 /// A value that several parties read and write at the same time.
 ///
@@ -28,8 +26,7 @@ macro_rules! shared_values {
     };
 }
 
-shared_values! { Block, EniState, EnvironmentState, NextHop, Pool, Slab, Slot }
-const _: () = assert!(POOL_BLOCKS == 256);
+shared_values! { EniState, EnvironmentState, NextHop, Pool, Slab, Slot }
 
 /// An array map made with `BPF_F_MMAPABLE`, as a slice.
 pub struct Mapped<T> {

@@ -5,9 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use aya::maps::MapError;
-use vpc_common::layout::{Eni, EniKey, Environment, Group, Link, NameKey, Uplink};
+use vpc_common::layout::{Eni, EniKey, Environment, Group, Link, Name, NameKey, Uplink};
 
-use super::{names, peer::PreparedPeer, tables::Tables};
+use super::{
+    names,
+    peer::PreparedPeer,
+    tables::{Tables, Values},
+};
 
 /// Kind of a [`NameKey`] that remembers an environment's prepared far end.
 pub const ENVIRONMENT_PEER: u32 = NameKey::ENVIRONMENT_PEER;
@@ -166,88 +170,72 @@ fn find<T>(named: &BTreeMap<u32, Named<T>>, name: &str) -> Option<u32> {
         .map(|(index, _)| *index)
 }
 
-/// Reads every table that the agent writes. Environments are those with a name
-/// and an interface.
+/// What is named, by kind and index.
+type Known = HashMap<(u32, u32), Name>;
+
+/// Reads every table that the agent writes. Environments are those with an
+/// interface; everything else is what has a name.
 pub fn read(tables: &Tables) -> Result<(Mirror, Environments), MapError> {
-    let mut known = BTreeMap::new();
+    let mut known = Known::new();
     for entry in tables.names.iter() {
         let (key, name) = entry?;
         known.insert((key.kind, key.index), name);
     }
-    let name_of = |kind, index| known.get(&(kind, index)).map(|name| names::text(name));
-    let mut mirror = Mirror::default();
-    for index in 0..tables.uplinks.len() {
-        let value = tables.uplinks.get(&index, 0)?;
-        if let Some(name) = name_of(NameKey::UPLINK, index) {
-            mirror.uplinks.insert(index, Named { name, value });
-        }
-        if let Some(peer) = known.get(&(UPLINK_PEER, index)) {
+    let mut mirror = Mirror {
+        uplinks: read_named(&tables.uplinks, &known, NameKey::UPLINK)?,
+        groups: read_named(&tables.groups, &known, NameKey::GROUP)?,
+        enis: read_named(&tables.enis, &known, NameKey::ENI)?,
+        generations: tables.generations.iter().collect::<Result<_, _>>()?,
+        eni_by_address: tables.eni_by_address.iter().collect::<Result<_, _>>()?,
+        links: tables.links.iter().collect::<Result<_, _>>()?,
+        ..Default::default()
+    };
+    for ((kind, index), peer) in &known {
+        if *kind == UPLINK_PEER {
             mirror
                 .uplink_peers
-                .insert(index, PreparedPeer::decode(peer));
+                .insert(*index, PreparedPeer::decode(peer));
         }
     }
-    for index in 0..tables.groups.len() {
-        if let Some(name) = name_of(NameKey::GROUP, index) {
-            mirror.groups.insert(
-                index,
-                Named {
-                    name,
-                    value: tables.groups.get(&index, 0)?,
-                },
-            );
-        }
-        if let Some(name) = name_of(NameKey::ENI, index) {
-            mirror.enis.insert(
-                index,
-                Named {
-                    name,
-                    value: tables.enis.get(&index, 0)?,
-                },
-            );
-        }
-        mirror.generations.push(tables.generations.get(&index, 0)?);
+    let environments = read_environments(tables, &known)?;
+    for (_, attached) in environments.iter() {
+        *mirror.members.entry(attached.value.group).or_default() += 1;
     }
-    for entry in tables.eni_by_address.iter() {
-        let (key, index) = entry?;
-        mirror.eni_by_address.insert(key, index);
+    Ok((mirror, environments))
+}
+
+fn read_named<T: aya::Pod>(
+    table: &Values<T>,
+    known: &Known,
+    kind: u32,
+) -> Result<BTreeMap<u32, Named<T>>, MapError> {
+    let mut entries = BTreeMap::new();
+    for ((_, index), name) in known.iter().filter(|((of, _), _)| *of == kind) {
+        let (name, value) = (names::text(name), table.get(index, 0)?);
+        entries.insert(*index, Named { name, value });
     }
-    for entry in tables.links.iter() {
-        let (ifindex, link) = entry?;
-        mirror.links.insert(ifindex, link);
-    }
-    let mut values = Vec::new();
-    for index in 0..tables.environments.len() {
-        values.push(tables.environments.get(&index, 0)?);
-    }
-    let mut environments = Environments::new(
-        values
-            .iter()
-            .map(|environment| environment.generation)
-            .collect(),
-    );
-    for (index, value) in values.into_iter().enumerate() {
-        let index = index as u32;
+    Ok(entries)
+}
+
+fn read_environments(tables: &Tables, known: &Known) -> Result<Environments, MapError> {
+    let values: Vec<Environment> = tables.environments.iter().collect::<Result<_, _>>()?;
+    let generations = values.iter().map(|value| value.generation).collect();
+    let mut environments = Environments::new(generations);
+    for (index, value) in (0..).zip(values) {
         if value.ifindex == 0 {
             continue;
         }
-        let name = name_of(NameKey::ENVIRONMENT, index).unwrap_or_else(|| index.to_string());
-        let peer = known
-            .get(&(ENVIRONMENT_PEER, index))
-            .map(PreparedPeer::decode);
-        let interface = super::interface_name(value.ifindex);
-        *mirror.members.entry(value.group).or_default() += 1;
-        environments.insert(
-            index,
-            Attached {
-                name,
-                interface,
-                value,
-                peer,
-            },
-        );
+        let name = known.get(&(NameKey::ENVIRONMENT, index));
+        let peer = known.get(&(ENVIRONMENT_PEER, index));
+        let attached = Attached {
+            name: name.map_or_else(|| index.to_string(), |name| names::text(name)),
+            interface: super::interface_name(value.ifindex),
+            value,
+            peer: peer.map(PreparedPeer::decode),
+        };
+        environments.insert(index, attached);
     }
-    Ok((mirror, environments))
+    Ok(environments)
 }
 
 #[cfg(test)]

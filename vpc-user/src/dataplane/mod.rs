@@ -22,6 +22,7 @@ mod names;
 mod neighbours;
 mod netlink;
 mod netns;
+mod note;
 mod object;
 mod packet;
 mod peer;
@@ -29,40 +30,42 @@ mod plan;
 mod port;
 mod programs;
 mod punt;
+mod request;
 mod spec;
+mod start_error;
+mod step;
 mod sweep;
 mod tables;
+mod teardown;
+mod workers;
 
 use std::{
     collections::BTreeSet,
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
+    sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
 
-use vpc_common::layout::{Limits, Link, program};
+use vpc_common::layout::{Limits, Link};
 
 pub use self::{
     apply::Applied,
     counters::Counters,
-    environments::AttachError,
     events::{FlowSink, Totals},
     lock::{LockError, PinLock},
     netlink::{LinkChange, LinkMonitor},
-    object::StartError,
     peer::PeerError,
-    plan::{Plan, Problem, Step},
     port::PortError,
     programs::ProgramsError,
+    request::AttachError,
+    start_error::StartError,
+    step::{Plan, Problem, Step},
+    teardown::{TeardownError, teardown},
+    workers::Workers,
 };
 use self::{
     cause::Cause,
-    environments::restore_peer,
     mirror::{Environments, Mirror},
     netlink::Netlink,
     packet::FrameSocket,
@@ -262,55 +265,6 @@ impl Dataplane {
             tracing::warn!(?hook, index, %error, "a left-over link cannot be removed");
         }
     }
-
-    /// Starts the threads that serve the kernel programs.
-    pub fn start_workers(&self, sink: Box<dyn FlowSink>) -> Result<Workers, OpenError> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let maps = self.pin_dir.join(object::MAPS);
-        let context = WorkerContext {
-            stop: Arc::clone(&stop),
-            shared: Arc::clone(&self.tables.shared),
-            counters: Arc::clone(&self.counters),
-            purge: Arc::clone(&self.purge),
-        };
-        let sweeper = sweep::Sweeper::new(&context, self.programs.runnable(program::SWEEP)?);
-        let punts = punt::Punts::open(&context, &self.programs, &maps)?;
-        let observer = events::Observer::open(&context, &maps, sink)?;
-        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
-            std::thread::Builder::new()
-                .name(name.to_owned())
-                .spawn(work)
-                .map_err(|source| OpenError::Socket {
-                    what: "thread, not a",
-                    source,
-                })
-        };
-        let mut workers = Workers {
-            stop,
-            threads: Vec::new(),
-        };
-        workers
-            .threads
-            .push(spawn("vpc-sweep", Box::new(move || sweeper.run()))?);
-        workers
-            .threads
-            .push(spawn("vpc-punt", Box::new(move || punts.run()))?);
-        workers
-            .threads
-            .push(spawn("vpc-events", Box::new(move || observer.run()))?);
-        Ok(workers)
-    }
-
-    /// Removes everything: links, prepared far ends, tables, folders.
-    pub fn teardown(self) -> Result<(), TeardownError> {
-        let Self {
-            pin_dir,
-            mirror,
-            environments,
-            ..
-        } = self;
-        remove(&pin_dir, &mirror, &environments)
-    }
 }
 
 /// What a configuration would change, without changing anything: neither tables
@@ -336,107 +290,6 @@ pub fn dry_run(config: &Config) -> Result<Plan, OpenError> {
         source,
     })?;
     Ok(apply::compare(config, &mirror, &busy, &mut netlink))
-}
-
-/// What the threads share.
-#[derive(Clone)]
-struct WorkerContext {
-    stop: Arc<AtomicBool>,
-    shared: Arc<tables::SharedTables>,
-    counters: Arc<Counters>,
-    purge: Arc<AtomicBool>,
-}
-
-impl WorkerContext {
-    fn stopping(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
-    }
-}
-
-/// The running threads. Dropping this leaves them running; see [`Workers::stop`].
-pub struct Workers {
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Workers {
-    /// Ends the threads and waits for them: less than half a second.
-    pub fn stop(self) {
-        self.stop.store(true, Ordering::Release);
-        for thread in self.threads {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the data plane had panicked");
-            }
-        }
-    }
-}
-
-/// Why not everything was removed.
-#[derive(Debug, thiserror::Error)]
-pub enum TeardownError {
-    /// An agent runs.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// A link stays.
-    #[error(transparent)]
-    Programs(#[from] ProgramsError),
-    /// A pin stays.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The folder stays.
-    #[error("{path} cannot be removed ({source}): remove what else is in it, as root")]
-    Io {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-/// Removes what an agent left running under `pin_dir`. Fine if there is nothing.
-/// Works on tables of any layout; far ends of veths are restored if the tables
-/// can be read.
-pub fn teardown(pin_dir: &Path) -> Result<(), TeardownError> {
-    if !pin_dir.exists() {
-        return Ok(());
-    }
-    let _lock = PinLock::take(pin_dir)?;
-    let tables = match object::read_meta(pin_dir) {
-        Ok(Some(meta)) => Tables::open(&pin_dir.join(object::MAPS), &meta.limits).ok(),
-        _ => None,
-    };
-    let (mirror, environments) = tables
-        .and_then(|tables| mirror::read(&tables).ok())
-        .unwrap_or_default();
-    remove(pin_dir, &mirror, &environments)
-}
-
-fn remove(
-    pin_dir: &Path,
-    mirror: &Mirror,
-    environments: &Environments,
-) -> Result<(), TeardownError> {
-    programs::detach_all(&pin_dir.join(object::LINKS))?;
-    let peers = environments
-        .iter()
-        .filter_map(|(_, attached)| attached.peer.as_ref());
-    for peer in peers.chain(mirror.uplink_peers.values()) {
-        restore_peer(peer);
-    }
-    object::remove_pins(&pin_dir.join(object::MAPS))?;
-    for dir in [
-        pin_dir.join(object::LINKS),
-        pin_dir.join(object::MAPS),
-        pin_dir.into(),
-    ] {
-        match std::fs::remove_dir(&dir) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(TeardownError::Io { path: dir, source });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Name of an interface; empty if there is none of that number.

@@ -15,13 +15,14 @@ use vpc_common::{
 };
 
 use super::{
-    WorkerContext,
     cause::Cause,
     counters::Counters,
     holding::MS,
-    object::{StartError, pinned},
+    object::pinned,
     packet::{self, FrameSocket},
+    start_error::StartError,
     tables::{Hash, SharedTables, Values, absent_is_fine},
+    workers::WorkerContext,
 };
 
 /// A neighbour that was not heard for so long is asked whether it is still there.

@@ -211,6 +211,13 @@ fn path_text(path: &Path) -> String {
     String::from_utf8(path.as_os_str().as_bytes().to_vec()).unwrap_or_default()
 }
 
+/// [`PreparedPeer::restore`], the failure of which is no reason to keep anything.
+pub fn give_back(peer: &PreparedPeer) {
+    if let Err(error) = peer.restore() {
+        tracing::warn!(%error, ?peer, "the far end's GRO was not switched off again");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

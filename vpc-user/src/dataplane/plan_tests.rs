@@ -95,7 +95,7 @@ impl Host {
     fn apply(&mut self, config: &Config) -> Plan {
         let plan = self.plan(config);
         for step in &plan.steps {
-            crate::dataplane::apply::note(&mut self.mirror, step);
+            crate::dataplane::note::note(&mut self.mirror, step);
         }
         plan
     }

@@ -12,7 +12,7 @@ use vpc_common::{
 };
 
 use super::{
-    OpenError, WorkerContext,
+    OpenError,
     bpf::Runnable,
     clock,
     events::{read, wait},
@@ -21,6 +21,7 @@ use super::{
     object::pinned,
     programs::{Hook, Programs},
     tables::Hash,
+    workers::WorkerContext,
 };
 
 /// How long to wait for packets while none is held, milliseconds.
@@ -67,7 +68,7 @@ impl Punts {
         })
     }
 
-    /// Serves until told to stop. What still waits then is given up.
+    /// Serves until told to stop.
     pub fn run(mut self) {
         let mut refreshed = clock::now_ns();
         while !self.context.stopping() {
@@ -82,7 +83,7 @@ impl Punts {
                 self.neighbours.refresh(Tick::from_ns(now));
             }
         }
-        self.give_up_all();
+        self.hand_back();
     }
 
     fn receive(&mut self, now: u64) {
@@ -160,21 +161,24 @@ impl Punts {
             .collect();
         for key in found {
             for held in self.incomplete.release(&key) {
-                let program = match self.links.get(&held.ifindex, 0) {
-                    Ok(link) if link.kind == Link::UPLINK => &self.from_uplink,
-                    Ok(_) => &self.from_environment,
-                    Err(_) => {
-                        self.give_up(&held, DropReason::FragmentUnknown);
-                        continue;
-                    }
-                };
-                self.inject(program, &held, DropReason::FragmentUnknown);
+                self.inject_fragment(&held);
             }
         }
         for key in self.incomplete.overdue(now) {
             for held in self.incomplete.release(&key) {
                 self.give_up(&held, DropReason::FragmentUnknown);
             }
+        }
+    }
+
+    /// Through the program of the link it came from, if that is still one of ours.
+    fn inject_fragment(&self, held: &Held) {
+        match self.links.get(&held.ifindex, 0) {
+            Ok(link) if link.kind == Link::UPLINK => {
+                self.inject(&self.from_uplink, held, DropReason::FragmentUnknown);
+            }
+            Ok(_) => self.inject(&self.from_environment, held, DropReason::FragmentUnknown),
+            Err(_) => self.give_up(held, DropReason::FragmentUnknown),
         }
     }
 
@@ -201,17 +205,20 @@ impl Punts {
         self.count_drop.call(&[u64::from(owner.0), reason as u64])
     }
 
-    fn give_up_all(&mut self) {
+    /// Sends everything that still waits through its program once more: what is
+    /// still not known comes back to the ring, which is pinned, and waits there for
+    /// the next agent.
+    fn hand_back(&mut self) {
         let waiting: Vec<NextHopKey> = self.waiting.keys().collect();
         for key in waiting {
             for held in self.waiting.release(&key) {
-                self.give_up(&held, DropReason::NextHopUnresolved);
+                self.inject(&self.from_environment, &held, DropReason::NextHopUnresolved);
             }
         }
         let incomplete: Vec<FragmentKey> = self.incomplete.keys().collect();
         for key in incomplete {
             for held in self.incomplete.release(&key) {
-                self.give_up(&held, DropReason::FragmentUnknown);
+                self.inject_fragment(&held);
             }
         }
     }

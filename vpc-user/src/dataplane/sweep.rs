@@ -9,7 +9,9 @@ use std::{
 
 use vpc_common::expiry::SweepOptions;
 
-use super::{WorkerContext, bpf::Runnable, clock, counters::Counters, tables::SharedTables};
+use super::{
+    bpf::Runnable, clock, counters::Counters, tables::SharedTables, workers::WorkerContext,
+};
 
 /// Blocks of one run: 1,024 slots, a few microseconds.
 const WINDOW: u32 = 4;

@@ -11,7 +11,8 @@ use vpc_common::layout::{
 
 use super::{
     mapped::{Mapped, SharedValue},
-    object::{StartError, pinned},
+    object::pinned,
+    start_error::StartError,
 };
 
 /// A pinned hash table.
