@@ -132,13 +132,14 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// A middling host: 10,000 environments, a million flows (128 MiB of slots).
+    /// A middling host: 16,384 environments, 262,144 flows (32 MiB of slots and as
+    /// much again for the forward hash).
     pub const DEFAULT: Self = Self {
         environments: 16_384,
         uplinks: 256,
         enis: 1_024,
         next_hops: 4_096,
-        blocks: 4_096,
+        blocks: 1_024,
         fragments: 4_096,
     };
 
@@ -147,10 +148,11 @@ impl Limits {
         self.blocks * BLOCK_PORTS
     }
 
-    /// Entries of the forward hash: above the number of slots, so that the hash
-    /// is never full before the slab is.
+    /// Entries of the forward hash: one for each slot. It is never full before the
+    /// slab is, because an entry goes before its slot does; and it is no larger,
+    /// because its buckets are what misses the cache.
     pub const fn flows(&self) -> u32 {
-        self.slots() + self.slots() / 4
+        self.slots()
     }
 }
 

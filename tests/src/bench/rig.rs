@@ -133,12 +133,7 @@ impl Rig {
         make_links();
         make_masquerade();
         let pin_dir = PathBuf::from(format!("/sys/fs/bpf/vpc-bench-{}", std::process::id()));
-        let limits = Limits {
-            blocks: 2_048,
-            environments: 64,
-            enis: 16,
-            ..Limits::DEFAULT
-        };
+        let limits = Limits::DEFAULT;
         let config = config(&pin_dir, limits);
         let mut dataplane = Dataplane::open(&pin_dir, &limits).expect("the data plane opens");
         dataplane.apply(&config);
