@@ -144,14 +144,10 @@ fn refused(world: &World, words: &[&str], change: impl FnOnce(&mut AttachRequest
     let attached = world.list();
     let mut request = world.attach_request(0);
     change(&mut request);
-    let interface = request.interface.clone();
     let sentence = world
         .attach(request)
         .expect_err("the request must be refused");
-    assert!(
-        sentence.contains(&interface),
-        "names {interface}: {sentence}"
-    );
+    eprintln!("{sentence}");
     for word in words {
         assert!(sentence.contains(word), "says {word:?}: {sentence}");
     }
@@ -173,12 +169,12 @@ fn a_bad_attach_gets_one_sentence_and_changes_nothing() {
         as_other(request);
         request.interface = "nosuch0".to_owned();
     });
-    refused(&world, &["blue-0"], as_other);
-    refused(&world, &["blue-0"], |request| {
+    refused(&world, &["env0", "blue-0"], as_other);
+    refused(&world, &["blue-0", "env0"], |request| {
         request.interface.clone_from(&interface)
     });
-    // The loopback has no native XDP.
-    refused(&world, &["XDP"], |request| {
+    // Neither a veth nor a tap, and without native XDP.
+    refused(&world, &["lo is", "veth"], |request| {
         as_other(request);
         request.interface = "lo".to_owned();
         request.netns = None;
@@ -192,12 +188,12 @@ fn a_bad_attach_gets_one_sentence_and_changes_nothing() {
         as_other(request);
         request.interface = "up-blue".to_owned();
     });
-    refused(&world, &["group"], |request| {
+    refused(&world, &["purple", "group"], |request| {
         as_other(request);
         request.interface.clone_from(&interface);
         request.group = ObjectName::new("purple").expect("a name");
     });
-    refused(&world, &[], |request| {
+    refused(&world, &["gateway"], |request| {
         as_other(request);
         request.interface.clone_from(&interface);
         request.gateway = request.address;
@@ -228,7 +224,7 @@ fn an_interface_that_runs_a_program_of_someone_else_is_left_alone() {
         matches!(attached, Ok(Response::Environment(_))),
         "{attached:?}"
     );
-    refused(&world, &["XDP"], |ours| {
+    refused(&world, &["XDP", &request.interface], |ours| {
         ours.name = request.name.clone();
         ours.interface = request.interface.clone();
         ours.netns = request.netns.clone();
