@@ -138,6 +138,22 @@ fn neighbours_notice_nothing_of_attach_and_detach() {
     assert_eq!(world.env(1).counter("Tcp", "RetransSegs"), 0);
 }
 
+#[test]
+fn a_far_end_is_prepared_when_its_namespace_can_be_found() {
+    let mut world = World::start(Plan::blue(0));
+    let index = world.add_environment(&guest("found"));
+    let mut request = world.attach_request(index);
+    request.netns = None;
+    match world.attach(request) {
+        // Without GRO at the far end nothing would come back.
+        Ok(_) => drop(world.env(index).run(|| http::whoami(HTTP)).expect("fetch")),
+        Err(sentence) => {
+            assert!(sentence.contains("env0"), "{sentence}");
+            assert!(world.list().is_empty(), "nothing changed");
+        }
+    }
+}
+
 /// Asks for what must be refused: the sentence holds every given word and
 /// nothing is attached.
 fn refused(world: &World, words: &[&str], change: impl FnOnce(&mut AttachRequest)) {

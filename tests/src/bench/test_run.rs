@@ -7,9 +7,7 @@
 
 use std::time::Instant;
 
-use aya::programs::{
-    RawTracePoint, TestRun as _, TestRunOptions, Xdp, RawTracePointRunOptions,
-};
+use aya::programs::{RawTracePoint, RawTracePointRunOptions, TestRun as _, TestRunOptions, Xdp};
 
 use super::{
     Figures,
