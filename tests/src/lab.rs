@@ -37,23 +37,31 @@ pub fn run(options: &Options) -> Result<bool> {
     std::panic::set_hook(Box::new(|_| {}));
     let mut show = Show { failed: 0, stop };
     println!("Two tenants with one subnet, four environments with one address and one MAC.\n");
-    let Some(world) = bring_up(&mut show)? else {
-        return Ok(false);
-    };
-    steps::demonstrate(&mut show, &world);
-    if show.failed > 0 {
-        eprintln!("\n{} steps FAILED.", show.failed);
-        world.report();
-    } else if !show.stopped() {
-        println!("\nEvery step held.");
-        if !options.once {
-            watch(&show, &world)?;
-        }
-    }
-    let held = show.failed == 0 && !(options.once && show.stopped());
-    drop(world);
+    let held = perform(&mut show, options)?;
     println!("Namespaces, interfaces and pins are removed.");
     Ok(held)
+}
+
+/// Brings the world up, shows what it does and takes it down.
+fn perform(show: &mut Show, options: &Options) -> Result<bool> {
+    if let Some(world) = bring_up(show)? {
+        steps::demonstrate(show, &world);
+        if show.failed > 0 {
+            eprintln!("\n{} steps FAILED.", show.failed);
+            world.report();
+        } else if !show.stopped() {
+            println!("\nEvery step held.");
+            if options.once {
+                return Ok(true);
+            }
+            watch(show, &world)?;
+            return Ok(true);
+        }
+    }
+    if show.stopped() {
+        println!("\nInterrupted.");
+    }
+    Ok(false)
 }
 
 /// The steps' audience.
@@ -135,8 +143,10 @@ fn bring_up(show: &mut Show) -> Result<Option<World>> {
             Ok(((), format!("{} with {}", info.interface, info.address)))
         });
     }
-    if show.failed > 0 || show.stopped() {
+    if show.failed > 0 {
         world.report();
+    }
+    if show.failed > 0 || show.stopped() {
         return Ok(None);
     }
     println!();

@@ -2,6 +2,7 @@
 
 use std::process::Output;
 
+use nix::sys::signal::Signal;
 use tests::{
     agent,
     echo::{udp_exchange, udp_socket},
@@ -94,4 +95,24 @@ fn a_refusal_is_one_sentence_and_an_exit_code() {
     );
     let nowhere = agent::command(&world.pins(), &["ls"]);
     assert!(!nowhere.status.success(), "no agent listens there");
+}
+
+#[test]
+fn teardown_removes_a_data_path_whose_agent_is_gone() {
+    let mut world = World::start(Plan::blue(1));
+    let config = world.config();
+    let arguments = ["teardown", "--config", &config.to_string_lossy()];
+    let output = vpc(&world, &arguments);
+    assert!(!output.status.success(), "not while the agent runs");
+    world
+        .env(0)
+        .run(|| udp_exchange(&udp_socket(ECHO)?, b"hello"))
+        .expect("echo");
+    assert!(world.stop_agent(Signal::SIGTERM).success());
+    let output = vpc(&world, &arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let left = std::fs::read_dir(world.pins()).map_or(0, |entries| entries.count());
+    assert_eq!(left, 0);
+    world.start_agent();
+    assert!(!world.status().adopted);
 }

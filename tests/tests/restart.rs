@@ -181,6 +181,8 @@ fn datagrams_are_counted_to_the_byte_across_a_restart() {
 #[test]
 fn sigterm_leaves_the_data_path_running_and_teardown_takes_it_down() {
     let mut world = World::start(Plan::blue(1));
+    // To find a neighbour it has never heard of, the data path needs the agent.
+    world.env(0).run(|| http::whoami(HTTP)).expect("fetch");
     let status = world.stop_agent(Signal::SIGTERM);
     assert!(status.success(), "{status}");
     world
@@ -213,6 +215,7 @@ fn sigterm_leaves_the_data_path_running_and_teardown_takes_it_down() {
 #[test]
 fn tables_of_another_layout_are_refused_and_left_as_they_are() {
     let mut world = World::start(Plan::blue(1));
+    world.env(0).run(|| http::whoami(HTTP)).expect("fetch");
     world.stop_agent(Signal::SIGTERM);
     let path = find_pin(&world.pins(), name::META).expect("the tables are pinned");
     let data = MapData::from_pin(&path).expect("open the pin");
