@@ -139,7 +139,6 @@ fn a_half_closed_connection_still_carries_the_answer() {
 }
 
 #[test]
-#[ignore = "a reopened flow gets another port today, which collides with TIME_WAIT at the server"]
 fn a_new_connection_on_a_closed_tuple_keeps_its_outside_port() {
     let world = World::start(Plan::blue(1));
     let fetch = || {

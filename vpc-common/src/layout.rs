@@ -759,6 +759,29 @@ impl Slot {
         ])
     }
 
+    /// Sets to nothing what a connection has carried, before its first packet.
+    #[inline(always)]
+    pub fn begin(&self, now: Tick, expected_ack: u32) {
+        self.expected_ack.store(expected_ack);
+        self.reply_next.store(0);
+        self.tcp_flags.store(0);
+        for word in [
+            &self.forward_bytes,
+            &self.forward_packets,
+            &self.reply_bytes,
+            &self.reply_packets,
+            &self.exported_forward_bytes,
+            &self.exported_reply_bytes,
+        ] {
+            word.store(0);
+        }
+        self.exported_forward_packets.store(0);
+        self.exported_reply_packets.store(0);
+        self.forward_last.store(now.0);
+        self.reply_last.store(now.0);
+        self.created.store(now.0);
+    }
+
     /// Sets the other end.
     #[inline(always)]
     pub fn set_remote(&self, remote: Addr) {

@@ -100,8 +100,7 @@ fn send(rig: &mut Rig, way: Way, setting: Setting, frames: u32) -> f64 {
 pub fn measure(rig: &mut Rig, figures: &mut Figures) {
     let ways = [Way::Redirect, Way::Ours, Way::Nft];
     for way in ways {
-        let first = if way == Way::Nft { 0 } else { 0 };
-        send(rig, way, way.setting(UP, first), FLOWS);
+        send(rig, way, way.setting(UP, 0), FLOWS);
     }
     for way in ways {
         let value = send(rig, way, way.setting(FLOWS - 1, 0), FRAMES);

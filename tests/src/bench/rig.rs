@@ -118,10 +118,6 @@ fn object_name(name: &str) -> ObjectName {
 
 impl Rig {
     /// Sets everything up.
-    #[expect(
-        clippy::new_without_default,
-        reason = "it makes interfaces and loads programs"
-    )]
     pub fn new() -> Self {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("a network namespace");
         let cpu = {

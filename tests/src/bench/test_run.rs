@@ -74,6 +74,10 @@ pub fn frame(protocol: u8) -> [u8; 64] {
     frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 0x22]);
     frame[12..14].copy_from_slice(&[8, 0]);
     frame[14..34].copy_from_slice(&header(INSIDE.octets(), RESOURCE.octets(), protocol));
+    if protocol == 6 {
+        // What answers a SYN whose sequence number is 0.
+        frame[42..46].copy_from_slice(&1u32.to_be_bytes());
+    }
     if protocol == 17 {
         frame[38..40].copy_from_slice(&30u16.to_be_bytes());
     }
