@@ -276,7 +276,7 @@ impl<'t, T: Tables> From<'t, T> {
                 transport.destination,
             ),
             moment: self.arrival.moment,
-            expected_ack: transport.segment.end,
+            expected_ack: transport.segment.sequence.wrapping_add(1),
         };
         if let Some((flow, _, state)) = flow::lookup(self.tables, &new.key) {
             // Another CPU opened it meanwhile, or it is closing and begins anew.
