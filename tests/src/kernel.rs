@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     num::NonZeroUsize,
-    process::Command,
     ptr::NonNull,
 };
 
@@ -15,7 +14,6 @@ use aya::{
     util::nr_cpus,
 };
 use nix::{
-    sched::{CloneFlags, unshare},
     sys::mman::{MapFlags, ProtFlags, mmap, munmap},
     time::{ClockId, clock_gettime},
 };
@@ -31,6 +29,8 @@ use vpc_common::{
     time::Tick,
     verdict::Awaited,
 };
+
+use crate::netns::Namespace;
 
 const FRAGMENTS: u32 = 4_096;
 const DROPS: u32 = 4_096;
@@ -85,8 +85,7 @@ impl<T> Drop for Mapped<T> {
     }
 }
 
-/// The kernel's machine. Must be made and used on one thread, which is in a network
-/// namespace of its own from then on.
+/// The kernel's machine.
 pub struct Kernel {
     ebpf: Ebpf,
     interfaces: Vec<u32>,
@@ -123,29 +122,27 @@ fn take<T: TryFrom<Map, Error = aya::maps::MapError>>(ebpf: &mut Ebpf, table: &s
     T::try_from(map).unwrap_or_else(|error| panic!("{table}: {error}"))
 }
 
-/// Interfaces for the tables to name, in a namespace that ends with the thread.
-fn make_interfaces() -> Vec<u32> {
-    assert!(
-        nix::unistd::geteuid().is_root(),
-        "this test loads programs and makes a network namespace: run it as root"
-    );
-    unshare(CloneFlags::CLONE_NEWNET).expect("make a network namespace");
+/// Interfaces for the tables to name.
+fn make_interfaces(namespace: &Namespace) -> Vec<u32> {
     let index = |name: &str| nix::net::if_::if_nametoindex(name).expect("the interface is there");
     let make = |number: usize| {
         let (one, other) = (format!("table{number}"), format!("elbat{number}"));
-        let mut command = Command::new("ip");
-        command.args(["link", "add", &one, "type", "veth", "peer", "name", &other]);
-        let status = command.status().expect("run `ip` (package iproute2)");
-        assert!(status.success(), "{command:?}");
+        namespace.ip(&["link", "add", &one, "type", "veth", "peer", "name", &other]);
         [index(&one), index(&other)]
     };
     (0..In::ALL.len().div_ceil(2)).flat_map(make).collect()
 }
 
+/// Lets a closure work with the loaded programs, on a thread inside a namespace.
+pub fn with_kernel(work: impl FnOnce(&mut Kernel) + Send) {
+    let namespace = Namespace::new("table");
+    namespace.run(|| work(&mut Kernel::load(&namespace)));
+}
+
 impl Kernel {
-    /// Loads the programs.
-    pub fn load() -> Self {
-        let interfaces = make_interfaces();
+    /// Loads the programs; on a thread inside the namespace, as is every later use.
+    fn load(namespace: &Namespace) -> Self {
+        let interfaces = make_interfaces(namespace);
         let mut loader = EbpfLoader::new();
         for (table, entries) in [
             (name::LINK_BY_IFINDEX, 16),

@@ -1,1 +1,20 @@
+//! What the tests and the lab stand on: namespaces, topologies with an agent,
+//! servers and clients, raw frames. Everything panics on failure: in a test the
+//! backtrace is the report.
+
+pub mod agent;
+pub mod bench;
+pub mod content;
+pub mod echo;
+pub mod folder;
+pub mod frame;
+pub mod http;
 pub mod kernel;
+pub mod lab;
+pub mod netns;
+pub mod plan;
+pub mod tap;
+pub mod topology;
+pub mod tun;
+pub mod wait;
+pub mod world;

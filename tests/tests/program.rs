@@ -3,18 +3,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tests::kernel::Kernel;
+use tests::kernel::with_kernel;
 use vpc_common::packet_table::{CASES, Host, STREAMS, differential};
-
-/// Runs on a thread of its own, whose network namespace ends with it.
-fn with_kernel(work: impl FnOnce(&mut Kernel) + Send) {
-    std::thread::scope(|scope| {
-        let inside = scope.spawn(|| work(&mut Kernel::load()));
-        inside
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    });
-}
 
 #[test]
 fn every_case_holds_in_the_kernel() {

@@ -56,6 +56,35 @@ pub fn retire<T: Tables>(tables: &T, index: u32, state: State) -> bool {
     take_down(tables, index, slot, state, WhenDeaf::Forget, || true)
 }
 
+/// Ends the connection of a closing flow and begins another in its place: the same
+/// slot, port and forward entry. `false` if another CPU moved it meanwhile.
+#[inline(always)]
+pub fn reopen<T: Tables>(
+    tables: &T,
+    index: u32,
+    state: State,
+    now: Tick,
+    expected_ack: u32,
+) -> bool {
+    let Some(slot) = tables.slot(index) else {
+        return false;
+    };
+    if !slot
+        .state
+        .compare_exchange(state.0, state.with_phase(Phase::Expiring).0)
+    {
+        return false;
+    }
+    if !export(tables, slot, state, true) {
+        tables.count(Stat::RecordsDeferred);
+    }
+    slot.begin(now, expected_ack);
+    slot.state.store(state.with_phase(Phase::TcpSynSent).0);
+    tables.count(Stat::FlowsOpened);
+    tables.count(Stat::FlowsExpired);
+    true
+}
+
 /// What to do when nobody takes the last record.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum WhenDeaf {

@@ -345,7 +345,6 @@ fn fill<T: Tables>(tables: &T, new: &NewFlow, verdict: &Verdict, place: Place) -
 
 #[inline(always)]
 fn write(slot: &Slot, new: &NewFlow, verdict: &Verdict, place: Place) {
-    let tick = new.moment.tick.0;
     let outside = crate::addr::Port::new(place.claim.port).to_wire() as u32;
     let (inside, remote) = (new.key.inside_port.to_wire(), new.key.remote_port.to_wire());
     slot.verdict_generation.store(verdict.generation);
@@ -355,24 +354,7 @@ fn write(slot: &Slot, new: &NewFlow, verdict: &Verdict, place: Place) {
     slot.ports.store((inside as u32) << 16 | remote as u32);
     slot.next_hop.store(verdict.next_hop << 16 | outside);
     slot.generation.store(new.key.generation);
-    slot.expected_ack.store(new.expected_ack);
-    slot.reply_next.store(0);
-    slot.tcp_flags.store(0);
-    for word in [
-        &slot.forward_bytes,
-        &slot.forward_packets,
-        &slot.reply_bytes,
-        &slot.reply_packets,
-        &slot.exported_forward_bytes,
-        &slot.exported_reply_bytes,
-    ] {
-        word.store(0);
-    }
-    slot.exported_forward_packets.store(0);
-    slot.exported_reply_packets.store(0);
-    slot.forward_last.store(tick);
-    slot.reply_last.store(tick);
-    slot.created.store(tick);
+    slot.begin(new.moment.tick, new.expected_ack);
 }
 
 /// A place on the first ENI of the group that has one.
@@ -533,8 +515,12 @@ fn credible(slot: &Slot, phase: Phase, direction: Direction, segment: &Segment) 
         return true;
     }
     if matches!(phase, Phase::TcpSynSent) {
-        let answers = segment.acknowledgment == slot.expected_ack.load();
-        if segment.flags & tcp_flags::SYN != 0 {
+        // Behind the SYN, or behind data that came with it (RFC 7413).
+        let beyond = segment
+            .acknowledgment
+            .wrapping_sub(slot.expected_ack.load());
+        let answers = beyond <= u16::MAX as u32;
+        if segment.flags & tcp_flags::SYN != 0 && (answers || segment.flags & tcp_flags::ACK == 0) {
             slot.reply_next.store(segment.end);
         }
         return answers;

@@ -258,7 +258,8 @@ impl<'t, T: Tables> From<'t, T> {
     }
 
     /// Opens a flow for a packet that may open one. A closing flow with the same
-    /// key gives way.
+    /// key begins anew where it is: on another port the new connection could meet
+    /// the server's TIME_WAIT of somebody else's.
     #[inline(always)]
     fn open<P: Packet>(&self, packet: &mut P) -> Step<Verdict> {
         let ip = self.parse(packet)?;
@@ -278,16 +279,16 @@ impl<'t, T: Tables> From<'t, T> {
                 transport.destination,
             ),
             moment: self.arrival.moment,
-            expected_ack: transport.segment.end,
+            expected_ack: transport.segment.sequence.wrapping_add(1),
         };
         if let Some((flow, _, state)) = flow::lookup(self.tables, &new.key) {
-            if !state::reopens(state.phase()) {
-                // Another CPU opened it since this packet looked.
-                return Ok(Verdict::OPEN);
-            }
-            if !self.tables.retire(flow.slot, state) {
-                return Err(DropReason::FlowSetupRace.into());
-            }
+            // Another CPU opened it meanwhile, or it is closing and begins anew.
+            let open = !state::reopens(state.phase()) || self.tables.reopen(flow.slot, state, &new);
+            return if open {
+                Ok(Verdict::OPEN)
+            } else {
+                Err(DropReason::FlowSetupRace.into())
+            };
         }
         let mut opened = self.tables.open(&new);
         if opened.is_exhausted() && flow::reclaim(self.tables, &new) {
@@ -487,6 +488,9 @@ impl<'t, T: Tables> From<'t, T> {
         let (slot, _) =
             flow::resolve(self.tables, found.flow).ok_or(DropReason::FragmentUnknown)?;
         let way = self.way_beside(packet, ip, slot)?;
+        if ip.total_len as u32 > way.uplink.mtu {
+            return Err(DropReason::FragmentationNeeded.into());
+        }
         let rewrite = self.rewrite(&way, slot, found.outside_id);
         rewrite::apply_network(packet, ip, &rewrite)?;
         flow::account(

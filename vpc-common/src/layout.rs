@@ -132,13 +132,14 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// A middling host: 10,000 environments, a million flows (128 MiB of slots).
+    /// A middling host: 16,384 environments, 262,144 flows (32 MiB of slots and as
+    /// much again for the forward hash).
     pub const DEFAULT: Self = Self {
         environments: 16_384,
         uplinks: 256,
         enis: 1_024,
         next_hops: 4_096,
-        blocks: 4_096,
+        blocks: 1_024,
         fragments: 4_096,
     };
 
@@ -147,10 +148,11 @@ impl Limits {
         self.blocks * BLOCK_PORTS
     }
 
-    /// Entries of the forward hash: above the number of slots, so that the hash
-    /// is never full before the slab is.
+    /// Entries of the forward hash: one for each slot. It is never full before the
+    /// slab is, because an entry goes before its slot does; and it is no larger,
+    /// because its buckets are what misses the cache.
     pub const fn flows(&self) -> u32 {
-        self.slots() + self.slots() / 4
+        self.slots()
     }
 }
 
@@ -726,6 +728,10 @@ impl NameKey {
     pub const ENI: u32 = 3;
     /// A group of ENIs.
     pub const GROUP: u32 = 4;
+    /// Not a name: the far end of an environment's veth that the agent prepared.
+    pub const ENVIRONMENT_PEER: u32 = 5;
+    /// Not a name: the far end of an uplink's veth that the agent prepared.
+    pub const UPLINK_PEER: u32 = 6;
 }
 
 /// Bytes of a name at most.
@@ -751,6 +757,29 @@ impl Slot {
             self.remote[2].load(),
             self.remote[3].load(),
         ])
+    }
+
+    /// Sets to nothing what a connection has carried, before its first packet.
+    #[inline(always)]
+    pub fn begin(&self, now: Tick, expected_ack: u32) {
+        self.expected_ack.store(expected_ack);
+        self.reply_next.store(0);
+        self.tcp_flags.store(0);
+        for word in [
+            &self.forward_bytes,
+            &self.forward_packets,
+            &self.reply_bytes,
+            &self.reply_packets,
+            &self.exported_forward_bytes,
+            &self.exported_reply_bytes,
+        ] {
+            word.store(0);
+        }
+        self.exported_forward_packets.store(0);
+        self.exported_reply_packets.store(0);
+        self.forward_last.store(now.0);
+        self.reply_last.store(now.0);
+        self.created.store(now.0);
     }
 
     /// Sets the other end.
@@ -851,6 +880,6 @@ mod pod {
     }
     pod! {
         Meta, Link, Environment, Uplink, Group, Eni, EniKey, FlowKey, FlowRef, FragmentKey,
-        Fragment, NextHopKey, NameKey, DropKey, Event, FlowRecord, SweepResult,
+        Fragment, NextHopKey, NameKey, DropKey, Event, FlowRecord, SweepResult, Punt,
     }
 }

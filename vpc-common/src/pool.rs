@@ -111,11 +111,13 @@ pub fn claim<T: Tables>(tables: &T, index: u32, random: u32) -> Result<Claim, Cl
     let Some(pool) = tables.pool(index) else {
         return Err(ClaimError::Exhausted);
     };
-    if pool.used.fetch_add(1) >= pool.capacity.load() {
+    let used = pool.used.fetch_add(1);
+    if used >= pool.capacity.load() {
         pool.used.fetch_add(u64::MAX);
         return Err(ClaimError::Exhausted);
     }
-    match claim_with_ticket(tables, pool, index, random) {
+    let roomy = used < pool.blocks.load() * (BLOCK_PORTS as u64 / 2);
+    match claim_with_ticket(tables, pool, index, random, roomy) {
         Ok(claim) => Ok(claim),
         Err(error) => {
             pool.used.fetch_add(u64::MAX);
@@ -130,9 +132,13 @@ fn claim_with_ticket<T: Tables>(
     pool: &Pool,
     index: u32,
     random: u32,
+    roomy: bool,
 ) -> Result<Claim, ClaimError> {
     let mut slab_empty = false;
-    if pool.blocks.load() < POOL_INITIAL_BLOCKS as u64 {
+    // A pool grows when half of its ports are in use, not when all are: else a port
+    // that was given back would be the next one taken, while the other end may
+    // still hold its last connection in TIME_WAIT.
+    if !roomy || pool.blocks.load() < POOL_INITIAL_BLOCKS as u64 {
         slab_empty = tables.grow(index, random) == Growth::SlabExhausted;
     }
     let mut random = random;
@@ -344,10 +350,10 @@ pub fn return_block<T: Tables>(tables: &T, slab_block: u32) -> bool {
         return false;
     };
     let blocks = pool.blocks.load();
-    // Two blocks' worth of room stays, so that a pool near a block's edge does
-    // not take and give the same block every second.
-    let spare = blocks.saturating_sub(2) * BLOCK_PORTS as u64;
-    if blocks <= POOL_INITIAL_BLOCKS as u64 || pool.used.load() >= spare {
+    // Below a quarter: a pool grows at a half, and must not take and give the same
+    // block every second.
+    let quarter = blocks * (BLOCK_PORTS as u64 / 4);
+    if blocks <= POOL_INITIAL_BLOCKS as u64 || pool.used.load() >= quarter {
         return false;
     }
     let number = block.number.load() & 255;

@@ -176,8 +176,11 @@ pub const fn after_tcp(phase: Phase, direction: Direction, flags: u8, credible: 
     }
     if flags & SYN != 0 {
         return match (phase, direction) {
-            // SYN/ACK, or the other half of a simultaneous open (RFC 5382 REQ-2).
-            (Phase::TcpSynSent, Direction::Reply) => Phase::TcpEstablished,
+            // The SYN/ACK of this SYN and not of one before it, or the other half of
+            // a simultaneous open (RFC 5382 REQ-2).
+            (Phase::TcpSynSent, Direction::Reply) if credible || flags & ACK == 0 => {
+                Phase::TcpEstablished
+            }
             _ => phase,
         };
     }

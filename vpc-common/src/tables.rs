@@ -127,6 +127,13 @@ pub trait Tables {
     {
         expiry::retire(self, slot, state)
     }
+    /// [`expiry::reopen`]; as for [`Tables::claim`].
+    fn reopen(&self, slot: u32, state: State, new: &NewFlow) -> bool
+    where
+        Self: Sized,
+    {
+        expiry::reopen(self, slot, state, new.moment.tick, new.expected_ack)
+    }
     /// [`expiry::reclaim`]; as for [`Tables::claim`].
     fn reclaim(&self, eni: u32, protocol: u8, now: Tick) -> bool
     where

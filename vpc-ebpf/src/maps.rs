@@ -277,6 +277,11 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn reopen(&self, slot: u32, state: State, new: &NewFlow) -> bool {
+        reopen_slot(slot, state.0, new.moment.tick.0, new.expected_ack) != 0
+    }
+
+    #[inline(always)]
     fn reclaim(&self, eni: u32, protocol: u8, now: Tick) -> bool {
         reclaim_port(eni, protocol as u32, now.0) != 0
     }
@@ -369,6 +374,13 @@ pub extern "C" fn grow_pool(pool: u32, random: u32) -> u32 {
 #[inline(never)]
 pub extern "C" fn retire_slot(slot: u32, state: u64) -> u32 {
     expiry::retire(&Maps, slot, State(state)) as u32
+}
+
+/// See [`claim_port`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn reopen_slot(slot: u32, state: u64, now: u32, expected_ack: u32) -> u32 {
+    expiry::reopen(&Maps, slot, State(state), Tick(now), expected_ack) as u32
 }
 
 /// See [`claim_port`].

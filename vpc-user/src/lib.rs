@@ -1,11 +1,19 @@
 //! The agent behind `vpc`: loads and keeps the kernel programs, owns the life of
 //! environments and ENIs, and answers the command line.
 
+pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod dataplane;
 pub mod model;
 pub mod print;
 
 /// The kernel object, as its build script left it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vpc-ebpf"));
+
+/// The programs of the bench: the data path over packets that they restore
+/// themselves. Not part of the product.
+#[doc(hidden)]
+pub static BENCH_OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vpc-ebpf-bench"));

@@ -323,6 +323,26 @@ impl<'m> Run<'m> {
         assert_eq!(self.phase(conn), Some(expected));
     }
 
+    /// A SYN begins another connection in the place of one that is closing: by the
+    /// same port, counted from zero.
+    pub fn reopens(&mut self, conn: &Conn, syn: &Built) {
+        let outside = self.outside(conn);
+        let mut moves = self.ending(conn);
+        moves.retain(|(counter, _)| {
+            !matches!(
+                counter,
+                Counter::Flows(_) | Counter::Connections(_) | Counter::Used(_)
+            )
+        });
+        moves.push((Counter::Stat(Stat::FlowsOpened), 1));
+        self.forwards(conn, syn, &moves);
+        assert_eq!(self.outside(conn), outside);
+        assert_eq!(self.phase(conn), Some(Phase::TcpSynSent));
+        let last = self.take_records();
+        assert_eq!(last.len(), 1);
+        assert_eq!(last[0].ended, 1);
+    }
+
     /// What moves when a flow opens on an ENI.
     pub fn opening(&self, conn: &Conn, eni: usize) -> Vec<(Counter, i64)> {
         let pool = crate::flow::pool_index(eni as u32, conn.protocol) as usize;
@@ -338,7 +358,10 @@ impl<'m> Run<'m> {
             .iter()
             .map(|word| word.load().count_ones())
             .sum();
-        if pool.blocks.load() < u64::from(leased.min(4)) {
+        let blocks = pool.blocks.load();
+        // A pool starts with four blocks and grows at a half.
+        let wanting = blocks < 4 || pool.used.load() >= blocks * 128;
+        if wanting && blocks < u64::from(leased) {
             moves.push((Counter::Stat(Stat::BlocksGranted), 1));
         }
         moves
@@ -617,7 +640,7 @@ impl Drop for Run<'_> {
         }
         let nonzero: Vec<_> = self.before.counters.iter().filter(|c| *c.1 != 0).collect();
         eprintln!("counters: {nonzero:#?}");
-        for (key, flow) in self.machine.flows() {
+        for (key, flow) in self.machine.flows().into_iter().take(8) {
             let slot = &self.machine.seen().slots[flow.slot as usize];
             eprintln!("{key:?} -> {flow:?}: {slot:?}");
         }

@@ -10,15 +10,16 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::{AgentArgs, Cannot, LogFormat, TeardownArgs};
 use crate::{
+    agent::{self, AgentOptions},
     api,
-    config::{self, ConfigError, DEFAULT_PIN_DIR},
+    config::{self, ConfigError},
     model::Config,
 };
 
 /// Environment variable with the filter of the log.
 const LOG_VARIABLE: &str = "VPC_LOG";
 
-pub(super) fn agent(args: AgentArgs, socket: Option<&Path>) -> Result<()> {
+pub(super) fn agent(args: AgentArgs, socket: Option<&Path>, out: &mut impl Write) -> Result<()> {
     let mut config = load(&args.config)?;
     if let Some(socket) = socket {
         config.socket = socket.to_path_buf();
@@ -26,7 +27,7 @@ pub(super) fn agent(args: AgentArgs, socket: Option<&Path>) -> Result<()> {
     require_root("vpc agent")?;
     start_log(args.log)?;
     let runtime = tokio::runtime::Runtime::new().context("the agent's threads cannot start")?;
-    runtime.block_on(run(config, &args))
+    runtime.block_on(run(config, &args, out))
 }
 
 pub(super) fn teardown(
@@ -55,7 +56,7 @@ pub(super) fn teardown(
         )?;
         return Ok(());
     }
-    remove(pin_dir)?;
+    agent::teardown(pin_dir)?;
     writeln!(
         out,
         "The data path pinned in {} is gone, with all its flows.",
@@ -64,14 +65,16 @@ pub(super) fn teardown(
     Ok(())
 }
 
-/// MERGE: `crate::agent::run(config, AgentOptions { dry_run, teardown })`.
-async fn run(_config: Config, _args: &AgentArgs) -> Result<()> {
-    bail!("this build has no agent")
-}
-
-/// MERGE: the data path's own teardown of a folder of pins.
-fn remove(_pin_dir: &Path) -> Result<()> {
-    bail!("this build has no data path: the default folder is {DEFAULT_PIN_DIR}")
+/// Prints the plan, or runs the agent until it is told to stop.
+async fn run(config: Config, args: &AgentArgs, out: &mut impl Write) -> Result<()> {
+    if args.dry_run {
+        write!(out, "{}", agent::dry_run(&config)?)?;
+        return Ok(());
+    }
+    let options = AgentOptions {
+        teardown: args.teardown,
+    };
+    agent::run(config, options).await
 }
 
 /// The configuration in a file, which every refusal names.

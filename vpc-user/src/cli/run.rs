@@ -21,7 +21,7 @@ use crate::{
 pub fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
     let socket = cli.socket().to_path_buf();
     match cli.command {
-        Command::Agent(args) => agent::agent(args, cli.socket.as_deref()),
+        Command::Agent(args) => agent::agent(args, cli.socket.as_deref(), out),
         Command::Teardown(args) => agent::teardown(&args, cli.socket.as_deref(), out),
         Command::Attach(args) => {
             let json = args.json;

@@ -64,8 +64,8 @@ established = 3600
     assert_eq!(group.addresses.len(), 2);
     assert_eq!(group.connections, 10);
     assert_eq!(
-        group.timeouts.of(Phase::UdpStream),
-        Timeouts::RFC.of(Phase::UdpStream)
+        group.timeouts.0[Phase::UdpStream as usize],
+        Timeouts::RFC.0[Phase::UdpStream as usize]
     );
     assert_eq!(seconds(&group.timeouts, Phase::UdpNew), 7);
     assert_eq!(seconds(&group.timeouts, Phase::TcpEstablished), 3_600);

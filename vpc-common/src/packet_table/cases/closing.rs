@@ -84,11 +84,10 @@ cases! {
         let conn = Conn::new_tcp(0, 40_000);
         run.establish(&conn);
         close(run, &conn);
-        let epoch = run.slot(&conn).map(|slot| slot.state());
-        let moves = run.ending(&conn);
-        run.opens(&conn, &conn.tcp("S", 70_000, 0, b""), &moves);
-        assert_ne!(run.slot(&conn).map(|slot| slot.state()), epoch);
-        assert_eq!(run.take_records().len(), 1);
+        run.reopens(&conn, &conn.tcp("S", 70_000, 0, b""));
+        // A late SYN/ACK of the old connection does not establish the new one.
+        run.replies(&conn, &conn.tcp_back(run, "SA", 5_000, 1_001, b""), &[]);
+        assert_eq!(run.phase(&conn), Some(Phase::TcpSynSent));
         run.replies(&conn, &conn.tcp_back(run, "SA", 8_000, 70_001, b""), &[]);
         assert_eq!(run.phase(&conn), Some(Phase::TcpEstablished));
     }
@@ -121,8 +120,26 @@ cases! {
         run.establish(&conn);
         run.replies(&conn, &conn.tcp_back(run, "R", 5_001, 0, b""), &[]);
         assert_eq!(run.phase(&conn), Some(Phase::TcpReset));
-        let moves = run.ending(&conn);
-        run.opens(&conn, &conn.tcp("S", 9, 0, b""), &moves);
+        run.reopens(&conn, &conn.tcp("S", 9, 0, b""));
+    }
+
+    fn a_half_closed_flow_is_not_opened_again(run) {
+        let conn = Conn::new_tcp(0, 40_000);
+        run.establish(&conn);
+        run.replies(&conn, &conn.tcp_back(run, "FA", 5_001, 1_001, b""), &[]);
+        run.forwards(&conn, &conn.tcp("S", 70_000, 0, b""), &[]);
+        assert_eq!(run.phase(&conn), Some(Phase::TcpFinIn));
+    }
+
+    fn a_syn_with_data_may_be_answered_in_part(run) {
+        let conn = Conn::new_tcp(0, 40_000);
+        run.opens(&conn, &conn.tcp("S", 1_000, 0, b"early data"), &[]);
+        run.replies(&conn, &conn.tcp_back(run, "SA", 5_000, 1_001, b""), &[]);
+        assert_eq!(run.phase(&conn), Some(Phase::TcpEstablished));
+        let conn = Conn::new_tcp(0, 40_001);
+        run.opens(&conn, &conn.tcp("S", 1_000, 0, b"early data"), &[]);
+        run.replies(&conn, &conn.tcp_back(run, "SA", 5_000, 1_011, b""), &[]);
+        assert_eq!(run.phase(&conn), Some(Phase::TcpEstablished));
     }
 
     fn an_environment_that_speaks_on_after_a_reset_keeps_its_flow(run) {

@@ -1,0 +1,153 @@
+//! The agent as a child process, and its socket.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Write as _},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use vpc_user::model::{Request, Response};
+
+use crate::{netns::Namespace, wait};
+
+/// How long one answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The `vpc` binary: `VPC_BIN` if set, else the one built beside the running
+/// executable; under cargo it is brought up to date first, because cargo does not
+/// build another package's binary for a test.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(path) = std::env::var_os("VPC_BIN") {
+            return path.into();
+        }
+        let me = std::env::current_exe().expect("path of the running executable");
+        let folder = me.parent().expect("an executable lies in a folder");
+        let folder = if folder.ends_with("deps") {
+            folder.join("..")
+        } else {
+            folder.into()
+        };
+        let path = folder.join("vpc");
+        if let Some(cargo) = std::env::var_os("CARGO") {
+            let mut build = Command::new(cargo);
+            build.args(["build", "--quiet", "--package", "vpc-user", "--bin", "vpc"]);
+            if fs::canonicalize(&folder).is_ok_and(|folder| folder.ends_with("release")) {
+                build.arg("--release");
+            }
+            let status = build.status().expect("run cargo");
+            assert!(status.success(), "`vpc` does not build");
+        }
+        assert!(
+            path.exists(),
+            "{path:?} is missing: run `cargo build --bin vpc` or set VPC_BIN"
+        );
+        path
+    })
+}
+
+/// A running agent, killed when dropped.
+#[derive(Debug)]
+pub struct Agent {
+    child: Child,
+}
+
+impl Agent {
+    /// Starts `vpc agent --config <config>` with further arguments inside `host`
+    /// and appends what it writes to `log`. It may still be starting.
+    pub fn spawn(host: &Namespace, config: &Path, log: &Path, arguments: &[&str]) -> Self {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .expect("open the log");
+        let child = host
+            .command(binary())
+            .args(["agent", "--config"])
+            .arg(config)
+            .args(arguments)
+            .stdout(log.try_clone().expect("share the log"))
+            .stderr(log)
+            .spawn()
+            .expect("start the agent");
+        Self { child }
+    }
+
+    /// Waits until it answers; the error is what went wrong.
+    pub fn wait_ready(&mut self, socket: &Path) -> Result<(), String> {
+        let mut outcome = Err("the agent does not answer on its socket".to_owned());
+        wait::eventually(ANSWER_TIMEOUT, || {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                outcome = Err(format!("the agent ended with {status}"));
+                return true;
+            }
+            if matches!(request(socket, &Request::Status), Ok(Response::Status(_))) {
+                outcome = Ok(());
+            }
+            outcome.is_ok()
+        });
+        outcome
+    }
+
+    /// Sends a signal and waits for the end.
+    pub fn stop(mut self, signal: Signal) -> ExitStatus {
+        self.signal(signal);
+        let mut status = None;
+        wait::eventually(ANSWER_TIMEOUT, || {
+            status = self.child.try_wait().expect("wait for the agent");
+            status.is_some()
+        });
+        status.unwrap_or_else(|| panic!("the agent goes on after {signal}"))
+    }
+
+    /// Waits for the end of an agent that is expected to refuse its work.
+    pub fn wait_end(mut self) -> ExitStatus {
+        let ended = || self.child.try_wait().expect("wait for the agent");
+        wait::find(ANSWER_TIMEOUT, ended).expect("the agent goes on although it should refuse")
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        kill(pid, signal).expect("signal the agent");
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a command of `vpc` against an agent's socket.
+pub fn command(socket: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary());
+    command.args(arguments).env("VPC_SOCKET", socket);
+    command.output().expect("run `vpc`")
+}
+
+/// Asks the agent.
+pub fn request(socket: &Path, request: &Request) -> Result<Response, String> {
+    let exchange = || -> std::io::Result<String> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        let mut line = serde_json::to_string(request)?;
+        line.push('\n');
+        stream.write_all(line.as_bytes())?;
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = exchange().map_err(|error| format!("{}: {error}", socket.display()))?;
+    serde_json::from_str(&answer).map_err(|error| format!("{error} in the answer {answer:?}"))
+}

@@ -1,0 +1,38 @@
+//! `cargo xtask bench`: what the data path costs, side by side with a bare
+//! redirect and nftables masquerade.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tests::bench::{self, Options};
+
+/// Measures the data path: by program test run, and on veth pairs against
+/// nftables masquerade and a bare redirect. Every figure is the median of
+/// interleaved runs. Needs root; touches nothing outside a network namespace of
+/// its own and a folder of bpffs of its own.
+#[derive(Parser)]
+struct Arguments {
+    /// Print one JSON object as the last line.
+    #[arg(long)]
+    json: bool,
+    /// How often each figure is measured; the median counts.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..=99))]
+    runs: u32,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("bench: programs are loaded and namespaces made, so run it as root");
+        return ExitCode::from(2);
+    }
+    let options = Options {
+        runs: arguments.runs,
+    };
+    let figures = bench::run(&options);
+    print!("{}", figures.table());
+    if arguments.json {
+        println!("{}", figures.json());
+    }
+    ExitCode::SUCCESS
+}

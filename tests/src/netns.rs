@@ -1,0 +1,229 @@
+//! Network namespaces of the harness's own: made under a unique name, entered by
+//! threads, removed on drop. Only the network namespace is ever changed: a process
+//! that also left the mount namespace would lose sight of bpffs.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::{
+        fd::{AsFd as _, AsRawFd as _, RawFd},
+        unix::process::CommandExt as _,
+    },
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
+
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, setns, unshare},
+};
+
+const FOLDER: &str = "/run/netns";
+const SELF: &str = "/proc/thread-self/ns/net";
+
+/// A number that no other namespace or folder of this process has.
+pub fn serial() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Ends the test with one sentence when it may not do what it must.
+pub fn require_root() {
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "this test makes network namespaces: run it as root"
+    );
+}
+
+/// A network namespace, gone when dropped.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+    file: File,
+}
+
+impl Namespace {
+    /// Makes `vpc-<pid>-<n>-<role>` with its loopback up and without IPv6, so that
+    /// nothing is sent that a test did not send.
+    pub fn new(role: &str) -> Self {
+        require_root();
+        let name = format!("vpc-{}-{}-{role}", std::process::id(), serial());
+        let path = Path::new(FOLDER).join(&name);
+        fs::create_dir_all(FOLDER).expect("create the folder of namespaces");
+        File::create(&path).expect("create the namespace's mount point");
+        let mount_point = path.clone();
+        thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("make a network namespace");
+            mount(
+                Some(SELF),
+                &mount_point,
+                None::<&str>,
+                MsFlags::MS_BIND,
+                None::<&str>,
+            )
+            .expect("name the network namespace");
+        })
+        .join()
+        .expect("the thread that makes a namespace");
+        let namespace = Self {
+            name,
+            file: File::open(&path).expect("open the namespace"),
+        };
+        namespace.prepare();
+        namespace
+    }
+
+    fn prepare(&self) {
+        self.write_sysctl("net/ipv6/conf/all/disable_ipv6", "1");
+        self.write_sysctl("net/ipv6/conf/default/disable_ipv6", "1");
+        self.ip(&["link", "set", "lo", "up"]);
+    }
+
+    /// Its name, as `ip netns` knows it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file that stands for it.
+    pub fn path(&self) -> PathBuf {
+        Path::new(FOLDER).join(&self.name)
+    }
+
+    /// Runs a closure on a thread inside the namespace: sockets made there live
+    /// there, wherever they are used later.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET).expect("enter the namespace");
+                work()
+            });
+            inside
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Lets a command start inside the namespace.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        let raw: RawFd = self.file.as_raw_fd();
+        let enter = move || {
+            // SAFETY: setns is a plain system call; the descriptor is open across
+            // the fork because `self` is borrowed until the caller spawns, and a
+            // closed one would only make the call fail.
+            match unsafe { libc::setns(raw, libc::CLONE_NEWNET) } {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: the closure makes one system call and neither allocates nor locks.
+        unsafe { command.pre_exec(enter) };
+        command
+    }
+
+    /// Runs `ip` inside the namespace.
+    pub fn ip(&self, arguments: &[&str]) {
+        self.ip_batch(&arguments.join(" "));
+    }
+
+    /// Runs many `ip` commands, one a line, inside the namespace.
+    pub fn ip_batch(&self, lines: &str) {
+        let mut child = self
+            .command("ip")
+            .args(["-batch", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start `ip` (package iproute2)");
+        let mut input = child.stdin.take().expect("its input is piped");
+        io::Write::write_all(&mut input, lines.as_bytes()).expect("write to `ip`");
+        drop(input);
+        let output = child.wait_with_output().expect("wait for `ip`");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "`ip` in {}: {errors}\n{lines}",
+            self.name
+        );
+    }
+
+    /// Sets a value under `/proc/sys`, as the namespace sees it.
+    pub fn write_sysctl(&self, key: &str, value: &str) {
+        let path = Path::new("/proc/sys").join(key);
+        self.run(|| fs::write(&path, value))
+            .unwrap_or_else(|error| panic!("{key}: {error}"));
+    }
+
+    /// Reads a file of the namespace's `/proc/net`.
+    pub fn proc_net(&self, file: &str) -> String {
+        let path = Path::new("/proc/thread-self/net").join(file);
+        self.run(|| fs::read_to_string(&path))
+            .unwrap_or_else(|error| panic!("{file}: {error}"))
+    }
+
+    /// A counter of `/proc/net/snmp` or `/proc/net/netstat`, such as
+    /// `("Tcp", "InCsumErrors")`.
+    pub fn counter(&self, protocol: &str, name: &str) -> u64 {
+        for file in ["snmp", "netstat"] {
+            let text = self.proc_net(file);
+            let mut rows = text.lines().filter_map(|line| line.split_once(": "));
+            while let Some((row, names)) = rows.next() {
+                let Some((_, values)) = rows.next() else {
+                    break;
+                };
+                if row != protocol {
+                    continue;
+                }
+                let mut pairs = names.split_whitespace().zip(values.split_whitespace());
+                if let Some((_, value)) = pairs.find(|(key, _)| *key == name) {
+                    return value.parse().expect("a counter is a number");
+                }
+            }
+        }
+        panic!("no counter {protocol} {name}")
+    }
+
+    /// Packets and bytes (Ethernet headers included) that left through an interface.
+    pub fn transmitted(&self, interface: &str) -> (u64, u64) {
+        let text = self.proc_net("dev");
+        let row = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'))
+            .unwrap_or_else(|| panic!("no interface {interface} in {}", self.name));
+        let values: Vec<u64> = row
+            .split_whitespace()
+            .map(|v| v.parse().unwrap_or(0))
+            .collect();
+        (values[9], values[8])
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let path = self.path();
+        // Nothing is left to do about a failure here.
+        let _ = umount2(&path, MntFlags::MNT_DETACH);
+        let _ = fs::remove_file(&path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_has_its_own_interfaces_and_is_gone_afterwards() {
+        let namespace = Namespace::new("self");
+        namespace.ip(&["link", "add", "one", "type", "veth", "peer", "name", "two"]);
+        assert!(namespace.proc_net("dev").contains("two:"));
+        assert_eq!(namespace.transmitted("one").0, 0);
+        assert_eq!(namespace.counter("Tcp", "InCsumErrors"), 0);
+        let path = namespace.path();
+        assert!(path.exists());
+        drop(namespace);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,142 @@
+//! What a [`World`](crate::world::World) is made of, and the agent's
+//! configuration for it.
+
+use std::{fmt::Write as _, path::Path};
+
+use crate::topology::{SUBNET, eni};
+
+/// A tenant: an uplink, a group of ENIs and a namespace with the resource.
+#[derive(Clone, Debug)]
+pub struct TenantPlan {
+    /// Name of the tenant, its uplink and its group.
+    pub name: String,
+    /// ENIs of the group.
+    pub enis: u8,
+    /// MTU of the uplink.
+    pub mtu: u32,
+    /// Idle timeouts by phase label, seconds; the profile's where not given.
+    pub timeouts: Vec<(&'static str, u32)>,
+    /// Connections per ENI, if fewer than the most.
+    pub connections: Option<u32>,
+}
+
+impl TenantPlan {
+    /// A tenant with one ENI.
+    pub fn new(name: &str) -> Self {
+        let name = name.to_owned();
+        Self {
+            name,
+            enis: 1,
+            mtu: 1500,
+            timeouts: Vec::new(),
+            connections: None,
+        }
+    }
+}
+
+/// An environment, attached when the world starts.
+#[derive(Clone, Debug)]
+pub struct EnvironmentPlan {
+    /// Its name.
+    pub name: String,
+    /// Index of its tenant.
+    pub tenant: usize,
+    /// Open flows it may have.
+    pub flow_quota: u32,
+    /// New flows per second; 0 = unlimited.
+    pub flow_rate: u32,
+    /// New flows at once.
+    pub flow_burst: u32,
+}
+
+/// Tenants and environments.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Tenants, each with the same subnet.
+    pub tenants: Vec<TenantPlan>,
+    /// Environments, each with the same address and MAC.
+    pub environments: Vec<EnvironmentPlan>,
+    /// Size of the flow table.
+    pub flows: u32,
+}
+
+impl Plan {
+    /// Tenants with one ENI each and so many environments per tenant, unlimited in
+    /// rate. Environments are named `<tenant>-<n>` and numbered tenant by tenant.
+    pub fn new(tenants: &[&str], environments_per_tenant: usize) -> Self {
+        let mut environments = Vec::new();
+        for (tenant, name) in tenants.iter().enumerate() {
+            for number in 0..environments_per_tenant {
+                environments.push(EnvironmentPlan {
+                    name: format!("{name}-{number}"),
+                    tenant,
+                    flow_quota: 65_535,
+                    flow_rate: 0,
+                    flow_burst: 1,
+                });
+            }
+        }
+        let tenants = tenants.iter().map(|name| TenantPlan::new(name)).collect();
+        Self {
+            tenants,
+            environments,
+            flows: 131_072,
+        }
+    }
+
+    /// One tenant, *blue*.
+    pub fn blue(environments: usize) -> Self {
+        Self::new(&["blue"], environments)
+    }
+
+    /// Changes the first tenant.
+    pub fn with_tenant(mut self, change: impl FnOnce(&mut TenantPlan)) -> Self {
+        change(&mut self.tenants[0]);
+        self
+    }
+
+    /// The agent's configuration file.
+    pub fn config(&self, pin_dir: &Path, socket: &Path, peers: &[String]) -> String {
+        let mut text = format!(
+            "pin_dir = {pin_dir:?}\nsocket = {socket:?}\nprofile = \"aws\"\n\n[limits]\n\
+             flows = {}\nenvironments = 1024\n",
+            self.flows
+        );
+        for (tenant, peer) in self.tenants.iter().zip(peers) {
+            let _ = write!(
+                text,
+                "\n[[uplink]]\nname = {:?}\ninterface = {:?}\npeer_netns = {peer:?}\n",
+                tenant.name,
+                uplink_interface(&tenant.name)
+            );
+        }
+        for tenant in &self.tenants {
+            let addresses: Vec<_> = (0..tenant.enis).map(|n| eni(n).to_string()).collect();
+            let _ = write!(
+                text,
+                "\n[[group]]\nname = {0:?}\nuplink = {0:?}\nsubnet = {SUBNET:?}\neni = {addresses:?}\n",
+                tenant.name
+            );
+            if let Some(connections) = tenant.connections {
+                let _ = writeln!(text, "connections = {connections}");
+            }
+            if !tenant.timeouts.is_empty() {
+                text.push_str("\n[group.timeouts]\n");
+            }
+            for (phase, seconds) in &tenant.timeouts {
+                let _ = writeln!(text, "{phase} = {seconds}");
+            }
+        }
+        text
+    }
+}
+
+/// Name of a tenant's uplink on the host.
+pub fn uplink_interface(tenant: &str) -> String {
+    format!("up-{tenant}")
+}
+
+/// Name of an environment's link on the host.
+pub fn environment_interface(index: usize) -> String {
+    format!("env{index}")
+}

@@ -1,0 +1,337 @@
+//! Performing a plan: one function per step, each in an order that fails closed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
+
+use aya::maps::MapError;
+use vpc_common::layout::{BLOCK_PORTS, FIRST_BLOCK, Link, NameKey, POOLS_PER_ENI, Pool, Uplink};
+
+use super::{
+    Dataplane,
+    cause::Cause,
+    mirror::{Mirror, UPLINK_PEER},
+    names,
+    netlink::Netlink,
+    note::{NO_ENI, NO_GROUP, NO_UPLINK, note},
+    packet, peer,
+    plan::{self, Observed},
+    port::{self, PortError},
+    programs::{Hook, ProgramsError},
+    step::{Plan, Problem, Step},
+    tables::absent_is_fine,
+};
+use crate::model::Config;
+
+/// Plans in a row that one pass performs: what one cuts off, the next removes.
+const ROUNDS: usize = 4;
+/// RFC 5227 §2.3: announcements are sent twice.
+const ANNOUNCEMENTS: usize = 2;
+
+/// Why a step failed. The next pass tries it again.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// A table refused.
+    #[error("a table could not be written ({}); the next pass tries again", Cause(.0))]
+    Map(#[from] MapError),
+    /// A device map refused.
+    #[error("the interface could not be entered as a port ({}); the next pass tries again", Cause(.0))]
+    Port(#[from] aya::maps::xdp::XdpMapError),
+    /// An interface cannot carry the program.
+    #[error(transparent)]
+    Interface(#[from] PortError),
+    /// A link could not be handled.
+    #[error(transparent)]
+    Programs(#[from] ProgramsError),
+    /// A frame could not be sent.
+    #[error("the announcement of an ENI could not be sent ({0})")]
+    Send(#[from] io::Error),
+}
+
+/// What a pass did.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Steps performed.
+    pub steps: usize,
+    /// Steps that failed, as text.
+    pub failures: Vec<String>,
+    /// What the plan could not do.
+    pub problems: Vec<Problem>,
+}
+
+impl Dataplane {
+    /// What has to change for the tables to be as configured.
+    pub fn plan(&mut self, config: &Config) -> Plan {
+        let busy = self.tables.shared.busy_enis();
+        compare(config, &self.mirror, &busy, &mut self.netlink)
+    }
+
+    /// Makes the tables as configured, as far as possible now.
+    pub fn apply(&mut self, config: &Config) -> Applied {
+        let mut applied = Applied::default();
+        for _ in 0..ROUNDS {
+            let plan = self.plan(config);
+            applied.problems = plan.problems;
+            if plan.steps.is_empty() || !self.perform_all(&plan.steps, &mut applied) {
+                break;
+            }
+        }
+        self.counters.reconciles.one();
+        applied
+    }
+
+    /// Whether every step succeeded. A failed step ends the pass, because later
+    /// ones may rely on it; but nothing relies on an uplink's program or an
+    /// announcement.
+    fn perform_all(&mut self, steps: &[Step], applied: &mut Applied) -> bool {
+        let mut complete = true;
+        for step in steps {
+            match self.perform(step) {
+                Ok(()) => {
+                    tracing::info!(%step, "applied");
+                    note(&mut self.mirror, step);
+                    applied.steps += 1;
+                }
+                Err(error) => {
+                    self.counters.steps_failed.one();
+                    tracing::warn!(%step, %error, "a step failed");
+                    applied.failures.push(format!("{step}: {error}"));
+                    complete = false;
+                    if !matches!(step, Step::AttachUplink { .. } | Step::Announce(_)) {
+                        break;
+                    }
+                }
+            }
+        }
+        complete
+    }
+
+    fn perform(&mut self, step: &Step) -> Result<(), StepError> {
+        let tables = &mut self.tables;
+        match step {
+            Step::SetName(key, name) => tables.names.insert(key, names::encode(name), 0)?,
+            Step::RemoveName(key) => absent_is_fine(tables.names.remove(key))?,
+            Step::SetUplink(index, uplink) => {
+                tables.uplinks.set(*index, uplink, 0)?;
+                tables.uplink_ports.set(*index, uplink.ifindex, None, 0)?;
+            }
+            Step::SetLink(ifindex, link) => tables.links.insert(ifindex, link, 0)?,
+            Step::RemoveLink(ifindex) => absent_is_fine(tables.links.remove(ifindex))?,
+            Step::ForgetNeighbours(uplink) => self.forget_neighbours(*uplink),
+            Step::SetEni(index, eni) => tables.enis.set(*index, eni, 0)?,
+            Step::LeasePorts(index) => {
+                let first = index * POOLS_PER_ENI;
+                for pool in first..first + POOLS_PER_ENI {
+                    lease_ports(&tables.shared.pools[pool as usize]);
+                }
+            }
+            Step::BumpGeneration(index) => {
+                let generation = self.mirror.generations[*index as usize] + 1;
+                tables.generations.set(*index, generation, 0)?;
+            }
+            Step::SetAddress(key, index) => tables.eni_by_address.insert(key, index, 0)?,
+            Step::RemoveAddress(key) => absent_is_fine(tables.eni_by_address.remove(key))?,
+            Step::ClearEni(index) => {
+                tables.enis.set(*index, NO_ENI, 0)?;
+                let key = NameKey {
+                    kind: NameKey::ENI,
+                    index: *index,
+                };
+                absent_is_fine(tables.names.remove(&key))?;
+            }
+            Step::SetGroup(index, group) => tables.groups.set(*index, group, 0)?,
+            Step::ForgetGroup(index) => {
+                tables.groups.set(*index, NO_GROUP, 0)?;
+                let key = NameKey {
+                    kind: NameKey::GROUP,
+                    index: *index,
+                };
+                absent_is_fine(tables.names.remove(&key))?;
+            }
+            Step::AttachUplink {
+                index,
+                interface,
+                peer_netns,
+            } => {
+                self.attach_uplink(*index, interface, peer_netns.as_deref())?;
+            }
+            Step::DetachUplink(index) => self.detach_uplink(*index)?,
+            Step::Announce(index) => self.announce(*index)?,
+        }
+        Ok(())
+    }
+
+    fn forget_neighbours(&self, uplink: u32) {
+        for next_hop in self.tables.shared.next_hops.iter() {
+            if next_hop.uplink.load() == uplink {
+                next_hop.mac.store(0);
+            }
+        }
+    }
+
+    fn attach_uplink(
+        &mut self,
+        index: u32,
+        interface: &str,
+        peer_netns: Option<&str>,
+    ) -> Result<(), StepError> {
+        // The link of an interface that went away still has its pin.
+        self.programs.detach(Hook::Uplink, index)?;
+        let interface = port::find(&mut self.netlink, interface)?;
+        port::check(&interface, Hook::Uplink)?;
+        if let Some(peer) = port::prepare(&mut self.netlink, &interface, peer_netns)? {
+            let key = NameKey {
+                kind: UPLINK_PEER,
+                index,
+            };
+            self.tables.names.insert(key, peer.encode(), 0)?;
+            self.mirror.uplink_peers.insert(index, peer);
+        }
+        port::attach(&mut self.programs, Hook::Uplink, index, &interface)?;
+        Ok(())
+    }
+
+    fn detach_uplink(&mut self, index: u32) -> Result<(), StepError> {
+        self.programs.detach(Hook::Uplink, index)?;
+        self.tables.uplink_ports.set(index, 0, None, 0)?;
+        self.tables.uplinks.set(index, NO_UPLINK, 0)?;
+        if let Some(peer) = self.mirror.uplink_peers.remove(&index) {
+            peer::give_back(&peer);
+            let key = NameKey {
+                kind: UPLINK_PEER,
+                index,
+            };
+            absent_is_fine(self.tables.names.remove(&key))?;
+        }
+        let key = NameKey {
+            kind: NameKey::UPLINK,
+            index,
+        };
+        absent_is_fine(self.tables.names.remove(&key))?;
+        Ok(())
+    }
+
+    /// The interface of an uplink is gone, or its link is: what is left of it must
+    /// not meet an interface that gets the same number. The next pass attaches the
+    /// uplink again as soon as there is an interface.
+    pub fn uplink_gone(&mut self, index: u32) {
+        let Some(entry) = self.mirror.uplinks.get(&index) else {
+            return;
+        };
+        let (ifindex, name) = (entry.value.ifindex, entry.name.clone());
+        let gone = Uplink {
+            ifindex: 0,
+            ..entry.value
+        };
+        let link = Link {
+            kind: Link::UPLINK,
+            index,
+        };
+        let mut steps = vec![Step::SetUplink(index, gone), Step::ForgetNeighbours(index)];
+        if self.mirror.links.get(&ifindex) == Some(&link) {
+            steps.insert(0, Step::RemoveLink(ifindex));
+        }
+        self.mirror.attached_uplinks.remove(&index);
+        self.perform_all(&steps, &mut Applied::default());
+        if let Err(error) = self.programs.detach(Hook::Uplink, index) {
+            tracing::warn!(uplink = name, %error, "a left-over link stays for now");
+        }
+        tracing::warn!(
+            uplink = name,
+            "the interface is gone; the uplink waits for a new one"
+        );
+    }
+
+    fn announce(&self, index: u32) -> Result<(), StepError> {
+        let Some(eni) = self.mirror.enis.get(&index) else {
+            return Ok(());
+        };
+        let uplink = &eni.value.uplink;
+        // An uplink that could not be attached is planned again, and this with it.
+        let attached = self.mirror.attached_uplinks.contains(uplink);
+        let Some(uplink) = self.mirror.uplinks.get(uplink).filter(|_| attached) else {
+            return Ok(());
+        };
+        let frame = packet::arp_announcement(uplink.value.mac, eni.value.address.v4());
+        for _ in 0..ANNOUNCEMENTS {
+            self.frames.send(uplink.value.ifindex, &frame)?;
+        }
+        Ok(())
+    }
+}
+
+/// Looks up the interfaces that the configuration names, and plans.
+pub fn compare(
+    config: &Config,
+    mirror: &Mirror,
+    busy: &BTreeSet<u32>,
+    netlink: &mut Netlink,
+) -> Plan {
+    let mut interfaces = BTreeMap::new();
+    for uplink in &config.uplinks {
+        if let Ok(Some(found)) = netlink.by_name(&uplink.interface) {
+            interfaces.insert(uplink.interface.clone(), found);
+        }
+    }
+    let limits = &config.limits;
+    plan::plan(
+        config,
+        &Observed {
+            mirror,
+            interfaces: &interfaces,
+            busy,
+            limits,
+        },
+    )
+}
+
+/// Lets a pool use every block from port 1024 on.
+fn lease_ports(pool: &Pool) {
+    for (number, word) in pool.leased.iter().enumerate() {
+        let below = FIRST_BLOCK.saturating_sub(number * 64).min(64);
+        let bits = if below == 64 { 0 } else { u64::MAX << below };
+        word.fetch_or(bits);
+    }
+    let blocks: u32 = pool
+        .leased
+        .iter()
+        .map(|word| word.load().count_ones())
+        .sum();
+    pool.capacity.store(u64::from(blocks * BLOCK_PORTS));
+}
+
+#[cfg(test)]
+mod tests {
+    use vpc_common::{
+        atomic::{Shared32, Shared64},
+        layout::POOL_PORTS,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_lease_is_of_64512_ports_and_takes_none_away() {
+        let pool = Pool {
+            has_free: std::array::from_fn(|_| Shared64::new(0)),
+            granted: std::array::from_fn(|_| Shared64::new(0)),
+            leased: std::array::from_fn(|_| Shared64::new(0)),
+            used: Shared64::new(0),
+            blocks: Shared64::new(0),
+            reclaim_cursor: Shared64::new(0),
+            capacity: Shared64::new(0),
+            block: std::array::from_fn(|_| Shared32::new(0)),
+        };
+        for _ in 0..2 {
+            lease_ports(&pool);
+            let blocks: u32 = pool
+                .leased
+                .iter()
+                .map(|word| word.load().count_ones())
+                .sum();
+            assert_eq!(blocks * 256, POOL_PORTS);
+            assert_eq!(pool.capacity.load(), u64::from(POOL_PORTS));
+            assert_eq!(pool.leased[0].load() & 0xf, 0, "ports below 1024");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The one place in which the data plane reads a clock.
+
+use vpc_common::time::Tick;
+
+/// Nanoseconds of `CLOCK_MONOTONIC`: the kernel programs' time, which they read
+/// coarsely and which therefore runs a few milliseconds behind this.
+pub fn now_ns() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place to write to, and this clock exists on
+    // every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The tick it is now.
+pub fn now_tick() -> Tick {
+    Tick::from_ns(now_ns())
+}

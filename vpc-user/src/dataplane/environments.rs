@@ -1,0 +1,333 @@
+//! Attaching and detaching environments: all or nothing, in force before the
+//! first packet, and never a scan of a table.
+
+use std::{net::Ipv4Addr, sync::atomic::Ordering};
+
+use aya::maps::{MapError, xdp::XdpMapError};
+use vpc_common::{
+    addr::Mac,
+    drop::DropReason,
+    layout::{DropKey, Environment, Link, NameKey, Owner},
+};
+
+use super::{
+    Dataplane,
+    mirror::{Attached, ENVIRONMENT_PEER},
+    names,
+    netlink::Interface,
+    peer, port,
+    programs::{Hook, ProgramsError},
+    request::{AttachError, check_request, entry},
+    tables::absent_is_fine,
+};
+use crate::model::{AttachRequest, EnvironmentInfo, ObjectName};
+
+/// What goes wrong while the tables are written.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    #[error(transparent)]
+    Map(#[from] MapError),
+    #[error(transparent)]
+    Ports(#[from] XdpMapError),
+    #[error(transparent)]
+    Programs(#[from] ProgramsError),
+}
+
+impl Dataplane {
+    /// Attaches an environment.
+    pub fn attach(&mut self, request: &AttachRequest) -> Result<EnvironmentInfo, AttachError> {
+        let mac = check_request(request)?;
+        if let Some(index) = self.environments.by_name(request.name.as_str()) {
+            let interface = self
+                .environments
+                .get(index)
+                .map(|found| found.interface.clone());
+            let interface = interface.unwrap_or_default();
+            return Err(AttachError::NameTaken {
+                name: request.name.clone(),
+                interface,
+            });
+        }
+        let group = self.mirror.group(request.group.as_str()).ok_or_else(|| {
+            let interface = request.interface.clone();
+            AttachError::UnknownGroup {
+                group: request.group.clone(),
+                interface,
+            }
+        })?;
+        let interface = port::find(&mut self.netlink, &request.interface)?;
+        if let Some(holder) = self.holder(interface.ifindex) {
+            return Err(AttachError::InterfaceTaken {
+                interface: interface.name,
+                holder,
+            });
+        }
+        port::check(&interface, Hook::Environment)?;
+        let (index, generation) = self.environments.free_index().ok_or_else(|| {
+            let interface = request.interface.clone();
+            AttachError::Full {
+                interface,
+                limit: self.limits.environments,
+            }
+        })?;
+        let peer = port::prepare(&mut self.netlink, &interface, request.netns.as_deref())?;
+        let entry = entry(
+            request,
+            &interface,
+            group,
+            generation.wrapping_add(1).max(1),
+        );
+        let attached = Attached {
+            name: request.name.to_string(),
+            interface: interface.name.clone(),
+            value: entry,
+            peer,
+        };
+        if let Err(error) = self.install(index, &attached, mac, &interface) {
+            self.undo(index, &attached);
+            return Err(error);
+        }
+        *self.mirror.members.entry(group).or_default() += 1;
+        let link = Link {
+            kind: Link::ENVIRONMENT,
+            index,
+        };
+        self.mirror.links.insert(interface.ifindex, link);
+        self.environments.insert(index, attached);
+        self.counters.attached.one();
+        Ok(self.environment_info(index))
+    }
+
+    fn holder(&self, ifindex: u32) -> Option<String> {
+        let link = self.mirror.links.get(&ifindex)?;
+        if link.kind == Link::UPLINK {
+            let uplink = self.mirror.uplinks.get(&link.index);
+            return Some(format!(
+                "uplink {}",
+                uplink.map_or("?", |uplink| &uplink.name)
+            ));
+        }
+        let index = self.environments.by_ifindex(ifindex)?;
+        self.environments.get(index).map(|found| found.name.clone())
+    }
+
+    /// Everything the program will look up, then the program.
+    fn install(
+        &mut self,
+        index: u32,
+        attached: &Attached,
+        mac: Mac,
+        interface: &Interface,
+    ) -> Result<(), AttachError> {
+        self.write(index, attached, mac)
+            .map_err(|error| AttachError::Table {
+                name: attached.name.clone(),
+                source: Box::new(error),
+            })?;
+        Ok(port::attach(
+            &mut self.programs,
+            Hook::Environment,
+            index,
+            interface,
+        )?)
+    }
+
+    fn write(&mut self, index: u32, attached: &Attached, mac: Mac) -> Result<(), WriteError> {
+        if attached.value.generation > 1 {
+            // Late replies to the index's last environment were counted for it.
+            self.take_drops(index, &attached.name)?;
+        }
+        let tables = &mut self.tables;
+        let name = NameKey {
+            kind: NameKey::ENVIRONMENT,
+            index,
+        };
+        tables
+            .names
+            .insert(name, names::encode(&attached.name), 0)?;
+        if let Some(peer) = &attached.peer {
+            let key = NameKey {
+                kind: ENVIRONMENT_PEER,
+                index,
+            };
+            tables.names.insert(key, peer.encode(), 0)?;
+        }
+        // Old flows of this index, if any are left, know by their generation that
+        // this count is not theirs.
+        let state = &tables.shared.environment_states[index as usize];
+        state.flows.store(0);
+        state.mac.store(mac.to_word());
+        state.next_flow_ns.store(0);
+        tables
+            .environment_ports
+            .set(index, attached.value.ifindex, None, 0)?;
+        tables.environments.set(index, attached.value, 0)?;
+        let link = Link {
+            kind: Link::ENVIRONMENT,
+            index,
+        };
+        tables.links.insert(attached.value.ifindex, link, 0)?;
+        Ok(())
+    }
+
+    /// Takes back what [`Dataplane::install`] may have done.
+    fn undo(&mut self, index: u32, attached: &Attached) {
+        if let Err(error) = self.erase(index, attached) {
+            self.counters.steps_failed.one();
+            tracing::warn!(environment = attached.name, %error, "an attach was not undone in full");
+        }
+        // The index counts as used, so that its next generation is a new one.
+        self.environments.insert(index, attached.clone());
+        self.environments
+            .remove(index, attached.value.generation.wrapping_add(1));
+    }
+
+    /// Detaches an environment; returns its last state.
+    pub fn detach(&mut self, name: &ObjectName) -> Result<EnvironmentInfo, AttachError> {
+        let index = self
+            .environments
+            .by_name(name.as_str())
+            .ok_or_else(|| AttachError::Unknown { name: name.clone() })?;
+        let info = self.detach_index(index)?;
+        self.counters.detached.one();
+        Ok(info)
+    }
+
+    /// The interface of an environment is gone: so is the environment.
+    pub fn interface_gone(&mut self, ifindex: u32) {
+        let Some(index) = self.environments.by_ifindex(ifindex) else {
+            return;
+        };
+        match self.detach_index(index) {
+            Ok(info) => {
+                self.counters.environments_lost.one();
+                tracing::warn!(
+                    environment = info.name,
+                    interface = info.interface,
+                    "the interface is gone; the environment was detached"
+                );
+            }
+            Err(error) => tracing::warn!(%error, "an environment without interface stays for now"),
+        }
+    }
+
+    /// Detaches every environment whose interface is gone.
+    pub fn detach_dead(&mut self) {
+        let interfaces: Vec<u32> = self
+            .environments
+            .iter()
+            .map(|(_, attached)| attached.value.ifindex)
+            .collect();
+        for ifindex in interfaces {
+            if super::interface_name(ifindex).is_empty() {
+                self.interface_gone(ifindex);
+            }
+        }
+    }
+
+    pub(super) fn detach_index(&mut self, index: u32) -> Result<EnvironmentInfo, AttachError> {
+        let info = self.environment_info(index);
+        let attached = self.environments.get(index).cloned();
+        let Some(attached) = attached else {
+            return Ok(info);
+        };
+        self.erase(index, &attached)
+            .map_err(|error| AttachError::Table {
+                name: attached.name.clone(),
+                source: Box::new(error),
+            })?;
+        self.environments
+            .remove(index, attached.value.generation.wrapping_add(1));
+        self.mirror.links.remove(&attached.value.ifindex);
+        self.purge.store(true, Ordering::Release);
+        if let Some(members) = self.mirror.members.get_mut(&attached.value.group) {
+            *members = members.saturating_sub(1);
+        }
+        Ok(info)
+    }
+
+    /// Undoes an attachment, complete or not: the interface is nobody's first, so
+    /// that everything after it fails closed.
+    fn erase(&mut self, index: u32, attached: &Attached) -> Result<(), WriteError> {
+        let tables = &mut self.tables;
+        absent_is_fine(tables.links.remove(&attached.value.ifindex))?;
+        let generation = attached.value.generation.wrapping_add(1);
+        let gone = Environment {
+            generation,
+            ifindex: 0,
+            ..attached.value
+        };
+        tables.environments.set(index, gone, 0)?;
+        tables.environment_ports.set(index, 0, None, 0)?;
+        self.programs.detach(Hook::Environment, index)?;
+        for kind in [NameKey::ENVIRONMENT, ENVIRONMENT_PEER] {
+            absent_is_fine(tables.names.remove(&NameKey { kind, index }))?;
+        }
+        self.take_drops(index, &attached.name)?;
+        if let Some(peer) = &attached.peer {
+            peer::give_back(peer);
+        }
+        Ok(())
+    }
+
+    /// Removes the drop counters of an index, so that the next environment starts
+    /// from nothing; the last values go to the log.
+    fn take_drops(&mut self, index: u32, name: &str) -> Result<(), MapError> {
+        for reason in DropReason::ALL {
+            let key = DropKey::new(Owner::environment(index), *reason);
+            if let Ok(packets) = self.tables.drops.get(&key, 0) {
+                let reason = reason.label();
+                tracing::info!(
+                    environment = name,
+                    reason,
+                    packets,
+                    "dropped until detached"
+                );
+                absent_is_fine(self.tables.drops.remove(&key))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a listing says of an environment.
+    pub(super) fn environment_info(&self, index: u32) -> EnvironmentInfo {
+        let Some(attached) = self.environments.get(index) else {
+            return nobody(index);
+        };
+        let (value, state) = (
+            &attached.value,
+            &self.tables.shared.environment_states[index as usize],
+        );
+        let mac = Mac::from_word(state.mac.load());
+        let group = self.mirror.groups.get(&value.group);
+        EnvironmentInfo {
+            name: attached.name.clone(),
+            index,
+            generation: value.generation,
+            interface: attached.interface.clone(),
+            ifindex: value.ifindex,
+            group: group.map_or_else(|| value.group.to_string(), |group| group.name.clone()),
+            address: value.address.v4().octets().into(),
+            gateway: value.gateway.v4().octets().into(),
+            mac: (mac != Mac::UNKNOWN).then(|| mac.to_string()),
+            flows: state.flows.load(),
+            flow_quota: value.flow_quota,
+        }
+    }
+}
+
+fn nobody(index: u32) -> EnvironmentInfo {
+    EnvironmentInfo {
+        name: index.to_string(),
+        index,
+        generation: 0,
+        interface: String::new(),
+        ifindex: 0,
+        group: String::new(),
+        address: Ipv4Addr::UNSPECIFIED,
+        gateway: Ipv4Addr::UNSPECIFIED,
+        mac: None,
+        flows: 0,
+        flow_quota: 0,
+    }
+}

@@ -1,0 +1,219 @@
+//! Listings: from the mirror and the mapped tables.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+use aya::maps::MapError;
+use vpc_common::{
+    addr::{Addr, Port},
+    drop::DropReason,
+    layout::{BLOCK_PORTS, LAYOUT, OwnerKind, POOLS_PER_ENI, Slot, Stat},
+    state::{TCP, UDP},
+    time::{TICK_NS, Tick},
+};
+
+use super::{Dataplane, clock, step};
+use crate::model::{DropInfo, EniInfo, EnvironmentInfo, FlowInfo, StatusInfo, UplinkInfo};
+
+impl Dataplane {
+    /// Every attached environment, by index.
+    pub fn environments(&self) -> Vec<EnvironmentInfo> {
+        self.environments
+            .iter()
+            .map(|(index, _)| self.environment_info(index))
+            .collect()
+    }
+
+    /// Every open flow. Costs no system call.
+    pub fn flows(&self) -> Vec<FlowInfo> {
+        let shared = &self.tables.shared;
+        let now = clock::now_tick();
+        let mut flows = Vec::new();
+        for block in shared.blocks_in_use() {
+            let first = block * BLOCK_PORTS;
+            for slot in first..first + BLOCK_PORTS {
+                flows.extend(self.flow(slot, &shared.slots[slot as usize], now));
+            }
+        }
+        flows
+    }
+
+    /// A slot as a listing shows it; `None` unless its flow is open, and stayed
+    /// the same one while it was read.
+    fn flow(&self, index: u32, slot: &Slot, now: Tick) -> Option<FlowInfo> {
+        let state = slot.state();
+        if !state.is_open() {
+            return None;
+        }
+        let environment = u32::from(slot.environment());
+        let attached = self
+            .environments
+            .get(environment)
+            .filter(|found| found.value.generation == slot.generation.load());
+        let inside = attached.map_or(Addr::UNSPECIFIED, |found| found.value.address);
+        let outside = self.mirror.enis.get(&u32::from(slot.eni()));
+        let outside = outside.map_or(Addr::UNSPECIFIED, |eni| eni.value.address);
+        let seconds = |ticks: u32| f64::from(ticks) * TICK_NS as f64 / 1e9;
+        let info = FlowInfo {
+            environment: attached
+                .map_or_else(|| environment.to_string(), |found| found.name.clone()),
+            protocol: protocol_label(state.protocol()),
+            inside: socket_address(inside, slot.inside_port()),
+            outside: socket_address(outside, slot.outside_port()),
+            remote: socket_address(slot.remote(), slot.remote_port()),
+            state: state.phase().label().to_owned(),
+            forward_packets: slot.forward_packets.load(),
+            forward_bytes: slot.forward_bytes.load(),
+            reply_packets: slot.reply_packets.load(),
+            reply_bytes: slot.reply_bytes.load(),
+            age_secs: seconds(now.since(Tick(slot.created.load()))),
+            idle_secs: seconds(now.since(slot.last())),
+            slot: index,
+            epoch: state.epoch(),
+        };
+        (slot.state().epoch() == state.epoch()).then_some(info)
+    }
+
+    /// Every drop counter that is not zero, by owner and reason.
+    pub fn drops(&self) -> Result<Vec<DropInfo>, MapError> {
+        let mut found = BTreeMap::new();
+        for entry in self.tables.drops.iter() {
+            let (key, packets) = entry?;
+            if packets != 0 {
+                found.insert((key.owner.parts(), key.reason), packets);
+            }
+        }
+        Ok(found
+            .into_iter()
+            .map(|((owner, reason), packets)| self.drop_info(owner, reason, packets))
+            .collect())
+    }
+
+    fn drop_info(&self, owner: (OwnerKind, u32), reason: u32, packets: u64) -> DropInfo {
+        let reason = DropReason::from_number(reason);
+        let (kind, index) = owner;
+        let name = match kind {
+            OwnerKind::Host => Some("host".to_owned()),
+            OwnerKind::Environment => self.environments.get(index).map(|found| found.name.clone()),
+            OwnerKind::Uplink => self
+                .mirror
+                .uplinks
+                .get(&index)
+                .map(|found| found.name.clone()),
+            OwnerKind::Eni => self.mirror.enis.get(&index).map(|found| found.name.clone()),
+        };
+        DropInfo {
+            owner_kind: owner_label(kind).to_owned(),
+            owner: name.unwrap_or_else(|| index.to_string()),
+            reason: reason.map_or("unknown", DropReason::label).to_owned(),
+            packets,
+            description: reason.map_or("", DropReason::description).to_owned(),
+        }
+    }
+
+    /// Everything at a glance.
+    pub fn status(&self) -> Result<StatusInfo, MapError> {
+        let shared = &self.tables.shared;
+        let enis: Vec<EniInfo> = self
+            .mirror
+            .enis
+            .keys()
+            .map(|index| self.eni_info(*index))
+            .collect();
+        let mut counters = BTreeMap::new();
+        for (stat, label) in Stat::ALL {
+            let sum: u64 = self.tables.stats.get(&(stat as u32), 0)?.iter().sum();
+            counters.insert(label.to_owned(), sum);
+        }
+        for (label, value) in self.counters.snapshot() {
+            counters.insert(label.to_owned(), value);
+        }
+        Ok(StatusInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            layout: LAYOUT,
+            pid: std::process::id(),
+            uptime_secs: self.started.elapsed().as_secs_f64(),
+            adopted: self.adopted,
+            uplinks: self
+                .mirror
+                .uplinks
+                .keys()
+                .map(|index| self.uplink_info(*index))
+                .collect(),
+            flows: enis.iter().map(|eni| eni.connections).sum(),
+            enis,
+            environments: self.environments.len() as u32,
+            flow_capacity: u64::from(shared.limits.slots()),
+            counters,
+        })
+    }
+
+    fn uplink_info(&self, index: u32) -> UplinkInfo {
+        let uplink = &self.mirror.uplinks[&index];
+        let resolved = |next_hop: &&vpc_common::layout::NextHop| {
+            next_hop.mac.load() != 0 && next_hop.uplink.load() == index
+        };
+        UplinkInfo {
+            name: uplink.name.clone(),
+            interface: super::interface_name(uplink.value.ifindex),
+            ifindex: uplink.value.ifindex,
+            mac: uplink.value.mac.to_string(),
+            mtu: uplink.value.mtu,
+            shared: uplink.value.flags & vpc_common::layout::Uplink::SHARED != 0,
+            neighbours: self.tables.shared.next_hops.iter().filter(resolved).count() as u32,
+        }
+    }
+
+    fn eni_info(&self, index: u32) -> EniInfo {
+        let (eni, shared) = (&self.mirror.enis[&index], &self.tables.shared);
+        let state = &shared.eni_states[index as usize];
+        let pool = |number: u32| &shared.pools[(index * POOLS_PER_ENI + number) as usize];
+        let group = self
+            .mirror
+            .groups
+            .values()
+            .find(|group| step::members(&group.value).contains(&index));
+        let uplink = self.mirror.uplinks.get(&eni.value.uplink);
+        let connections = state.connections.load();
+        EniInfo {
+            name: eni.name.clone(),
+            index,
+            group: group.map(|group| group.name.clone()).unwrap_or_default(),
+            uplink: uplink.map(|uplink| uplink.name.clone()).unwrap_or_default(),
+            address: v4(eni.value.address),
+            connections,
+            connection_limit: eni.value.connection_limit,
+            tcp_ports: pool(0).used.load(),
+            udp_ports: pool(1).used.load(),
+            blocks: pool(0).blocks.load() + pool(1).blocks.load(),
+            high_water: connections >= u64::from(eni.value.high_water),
+        }
+    }
+}
+
+fn v4(address: Addr) -> Ipv4Addr {
+    address.v4().octets().into()
+}
+
+fn socket_address(address: Addr, port: Port) -> SocketAddr {
+    (v4(address), port.number()).into()
+}
+
+fn protocol_label(protocol: u8) -> String {
+    match protocol {
+        TCP => "tcp".to_owned(),
+        UDP => "udp".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn owner_label(kind: OwnerKind) -> &'static str {
+    match kind {
+        OwnerKind::Host => "host",
+        OwnerKind::Environment => "environment",
+        OwnerKind::Uplink => "uplink",
+        OwnerKind::Eni => "eni",
+    }
+}

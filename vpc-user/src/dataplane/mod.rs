@@ -1,0 +1,305 @@
+//! The data plane as the agent holds it: tables, programs, links, and the
+//! threads that serve them. Nothing in here knows of sockets or command lines.
+//!
+//! [`Dataplane`] has one owner, a thread of its own. The sweep, the packets that
+//! the kernel hands over and the records it sends have threads beside it, which
+//! share with it only mapped tables, handles on programs and counters.
+
+mod apply;
+mod bpf;
+mod cause;
+mod clock;
+mod counters;
+mod environments;
+mod ethtool;
+mod events;
+mod holding;
+mod listing;
+mod lock;
+mod mapped;
+mod mirror;
+mod names;
+mod neighbours;
+mod netlink;
+mod netns;
+mod note;
+mod object;
+mod packet;
+mod peer;
+mod plan;
+mod port;
+mod programs;
+mod punt;
+mod request;
+mod spec;
+mod start_error;
+mod step;
+mod sweep;
+mod tables;
+mod teardown;
+mod workers;
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
+
+use vpc_common::layout::{Limits, Link};
+
+pub use self::{
+    apply::Applied,
+    counters::Counters,
+    events::{FlowSink, Totals},
+    lock::{LockError, PinLock},
+    netlink::{LinkChange, LinkMonitor},
+    peer::PeerError,
+    port::PortError,
+    programs::ProgramsError,
+    request::AttachError,
+    start_error::StartError,
+    step::{Plan, Problem, Step},
+    teardown::{TeardownError, teardown},
+    workers::Workers,
+};
+use self::{
+    cause::Cause,
+    mirror::{Environments, Mirror},
+    netlink::Netlink,
+    packet::FrameSocket,
+    programs::{Hook, Programs},
+    tables::Tables,
+};
+use crate::model::Config;
+
+/// Why the data plane cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The tables.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The programs.
+    #[error(transparent)]
+    Programs(#[from] ProgramsError),
+    /// Another agent.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The tables cannot be read.
+    #[error("the tables under {dir} cannot be read ({}): run the agent as root", Cause(.source))]
+    Read {
+        /// The folder of pins.
+        dir: PathBuf,
+        /// Why.
+        source: aya::maps::MapError,
+    },
+    /// A socket cannot be opened.
+    #[error("a {what} socket cannot be opened ({source}): run the agent as root")]
+    Socket {
+        /// Which kind.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Tables, programs and links of one host.
+pub struct Dataplane {
+    pin_dir: PathBuf,
+    limits: Limits,
+    tables: Tables,
+    programs: Programs,
+    mirror: Mirror,
+    environments: Environments,
+    netlink: Netlink,
+    frames: FrameSocket,
+    counters: Arc<Counters>,
+    /// Tells the sweep that an environment was detached.
+    purge: Arc<AtomicBool>,
+    started: Instant,
+    adopted: bool,
+    _lock: PinLock,
+}
+
+impl Dataplane {
+    /// Makes the tables, or adopts those that are pinned together with their
+    /// links: every link then runs the programs of this release.
+    pub fn open(pin_dir: &Path, limits: &Limits) -> Result<Self, OpenError> {
+        object::make_folders(pin_dir)?;
+        let lock = PinLock::take(pin_dir)?;
+        let object = object::open(pin_dir, limits)?;
+        let adopted = object.adopted;
+        let opened = Self::assemble(pin_dir, limits, object, lock);
+        if opened.is_err() && !adopted {
+            // Nothing hangs on tables that were made a moment ago.
+            object::remove_pins(&pin_dir.join(object::MAPS))?;
+        }
+        opened
+    }
+
+    fn assemble(
+        pin_dir: &Path,
+        limits: &Limits,
+        object: object::Object,
+        lock: PinLock,
+    ) -> Result<Self, OpenError> {
+        let adopted = object.adopted;
+        let programs = Programs::load(object.ebpf, pin_dir.join(object::LINKS))?;
+        let tables = Tables::open(&pin_dir.join(object::MAPS), limits)?;
+        let unreadable = |source| OpenError::Read {
+            dir: pin_dir.into(),
+            source,
+        };
+        let (mirror, environments) = mirror::read(&tables).map_err(unreadable)?;
+        let socket = |what| move |source| OpenError::Socket { what, source };
+        let mut dataplane = Self {
+            pin_dir: pin_dir.into(),
+            limits: *limits,
+            tables,
+            programs,
+            mirror,
+            environments,
+            netlink: Netlink::open().map_err(socket("netlink"))?,
+            frames: FrameSocket::open().map_err(socket("packet"))?,
+            counters: Arc::default(),
+            // Whatever was detached while no agent swept.
+            purge: Arc::new(AtomicBool::new(true)),
+            started: Instant::now(),
+            adopted,
+            _lock: lock,
+        };
+        dataplane.adopt_links();
+        Ok(dataplane)
+    }
+
+    /// Whether the tables were found pinned.
+    pub fn adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// The agent's own counters.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// The uplink that an interface is, by index.
+    pub fn uplink_of(&self, ifindex: u32) -> Option<u32> {
+        let mut uplinks = self.mirror.uplinks.iter();
+        uplinks
+            .find(|(_, uplink)| uplink.value.ifindex == ifindex)
+            .map(|(index, _)| *index)
+    }
+
+    /// Whether an uplink of the configuration is not up yet, so that any new
+    /// interface may be the one it waits for.
+    pub fn awaits_uplink(&self, config: &Config) -> bool {
+        config.uplinks.iter().any(|uplink| {
+            let index = self.mirror.uplink(uplink.name.as_str());
+            index.is_none_or(|index| !self.mirror.attached_uplinks.contains(&index))
+        })
+    }
+
+    /// Puts this release's programs into every link. An environment whose link or
+    /// interface is gone, or that was attached by half, is detached; an uplink
+    /// without a link is attached by the next pass.
+    fn adopt_links(&mut self) {
+        let pinned: BTreeSet<(Hook, u32)> = self.programs.pinned().into_iter().collect();
+        let attached: Vec<u32> = self.environments.iter().map(|(index, _)| index).collect();
+        for index in attached {
+            let served = self.environments.get(index).is_some_and(|attached| {
+                let link = Link {
+                    kind: Link::ENVIRONMENT,
+                    index,
+                };
+                self.mirror.links.get(&attached.value.ifindex) == Some(&link)
+            });
+            let has_link = pinned.contains(&(Hook::Environment, index));
+            if served && has_link && self.adopt(Hook::Environment, index) {
+                continue;
+            }
+            match self.detach_index(index) {
+                Ok(info) => {
+                    self.counters.environments_lost.one();
+                    tracing::warn!(
+                        environment = info.name,
+                        interface = info.interface,
+                        "its link did not survive; it was detached"
+                    );
+                }
+                Err(error) => tracing::warn!(%error, "an environment without link stays for now"),
+            }
+        }
+        for (hook, index) in &pinned {
+            let known = match hook {
+                Hook::Environment => self.environments.get(*index).is_some(),
+                Hook::Uplink => self.mirror.uplinks.contains_key(index),
+            };
+            if !known {
+                self.drop_link(*hook, *index);
+            }
+        }
+        let uplinks: Vec<u32> = self.mirror.uplinks.keys().copied().collect();
+        for index in uplinks {
+            let hook = Hook::Uplink;
+            if pinned.contains(&(hook, index)) && self.adopt(hook, index) {
+                self.mirror.attached_uplinks.insert(index);
+            } else {
+                self.uplink_gone(index);
+            }
+        }
+    }
+
+    fn adopt(&mut self, hook: Hook, index: u32) -> bool {
+        match self.programs.adopt(hook, index) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(?hook, index, %error, "a link cannot be adopted");
+                false
+            }
+        }
+    }
+
+    fn drop_link(&self, hook: Hook, index: u32) {
+        if let Err(error) = self.programs.detach(hook, index) {
+            tracing::warn!(?hook, index, %error, "a left-over link cannot be removed");
+        }
+    }
+}
+
+/// What a configuration would change, without changing anything: neither tables
+/// are made nor programs loaded, and a running agent is not disturbed.
+pub fn dry_run(config: &Config) -> Result<Plan, OpenError> {
+    let maps = config.pin_dir.join(object::MAPS);
+    let (mut mirror, mut busy) = (Mirror::default(), BTreeSet::new());
+    mirror.generations = vec![0; config.limits.enis as usize];
+    if object::is_ready(&config.pin_dir, &config.limits)? {
+        let tables = Tables::open(&maps, &config.limits)?;
+        let unreadable = |source| OpenError::Read {
+            dir: config.pin_dir.clone(),
+            source,
+        };
+        mirror = mirror::read(&tables).map_err(unreadable)?.0;
+        mirror.attached_uplinks = programs::pinned(&config.pin_dir.join(object::LINKS))
+            .filter_map(|(hook, index)| (hook == Hook::Uplink).then_some(index))
+            .collect();
+        busy = tables.shared.busy_enis();
+    }
+    let mut netlink = Netlink::open().map_err(|source| OpenError::Socket {
+        what: "netlink",
+        source,
+    })?;
+    Ok(apply::compare(config, &mirror, &busy, &mut netlink))
+}
+
+/// Name of an interface; empty if there is none of that number.
+fn interface_name(ifindex: u32) -> String {
+    let mut name = [0; libc::IFNAMSIZ];
+    // SAFETY: the buffer has the size that the call demands.
+    let found = unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr()) };
+    if found.is_null() {
+        return String::new();
+    }
+    let bytes: Vec<u8> = name.iter().map(|byte| *byte as u8).collect();
+    names::text(&bytes)
+}

@@ -1,0 +1,323 @@
+//! Questions to rtnetlink about one interface or one namespace, and the
+//! subscription to their changes.
+//!
+//! Blocking on purpose: the data plane has a thread of its own, and what looks
+//! into another namespace must run on a thread that can be moved there.
+
+use std::{
+    io,
+    os::fd::{AsRawFd as _, BorrowedFd},
+};
+
+use rtnetlink::{
+    packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload},
+    packet_route::{
+        RouteNetlinkMessage,
+        link::{
+            InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
+            XdpAttached,
+        },
+        nsid::{NsidAttribute, NsidMessage},
+    },
+    sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
+};
+use vpc_common::addr::Mac;
+
+/// What kind of interface it is, as far as it matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InterfaceKind {
+    /// One end of a veth pair.
+    Veth,
+    /// A tap: what microVMs have.
+    Tap,
+    /// Anything else: a NIC, a VLAN, a bridge.
+    Other,
+}
+
+/// An interface as the kernel describes it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Interface {
+    /// Its number.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: InterfaceKind,
+    /// Its MAC; unknown if it has none.
+    pub mac: Mac,
+    /// IP MTU, bytes.
+    pub mtu: u32,
+    /// The interface it is a pair with or on top of.
+    pub peer_ifindex: Option<u32>,
+    /// The namespace of that interface, if it is another, by this one's number.
+    pub peer_netns_id: Option<i32>,
+    /// Id of the XDP program on it; 0 = a program without one id.
+    pub xdp: Option<u32>,
+}
+
+/// A blocking socket of rtnetlink, in the namespace of the thread that opened it.
+pub struct Netlink {
+    socket: Socket,
+    sequence: u32,
+}
+
+impl Netlink {
+    /// Opens the socket.
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.connect(&SocketAddr::new(0, 0))?;
+        Ok(Self {
+            socket,
+            sequence: 0,
+        })
+    }
+
+    /// The interface of that name.
+    pub fn by_name(&mut self, name: &str) -> io::Result<Option<Interface>> {
+        let mut message = LinkMessage::default();
+        message
+            .attributes
+            .push(LinkAttribute::IfName(name.to_owned()));
+        self.interface(message)
+    }
+
+    /// The interface of that number.
+    pub fn by_index(&mut self, ifindex: u32) -> io::Result<Option<Interface>> {
+        let mut message = LinkMessage::default();
+        message.header.index = ifindex;
+        self.interface(message)
+    }
+
+    /// The number that this namespace has given to another one.
+    pub fn netns_id(&mut self, netns: BorrowedFd<'_>) -> io::Result<Option<i32>> {
+        let mut message = NsidMessage::default();
+        message
+            .attributes
+            .push(NsidAttribute::Fd(netns.as_raw_fd() as u32));
+        let answer = self.ask(RouteNetlinkMessage::GetNsId(message))?;
+        let RouteNetlinkMessage::NewNsId(message) = answer else {
+            return Ok(None);
+        };
+        Ok(message
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                NsidAttribute::Id(id) if *id >= 0 => Some(*id),
+                _ => None,
+            }))
+    }
+
+    fn interface(&mut self, mut message: LinkMessage) -> io::Result<Option<Interface>> {
+        message
+            .attributes
+            .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        match self.ask(RouteNetlinkMessage::GetLink(message)) {
+            Ok(RouteNetlinkMessage::NewLink(message)) => Ok(Some(describe(&message))),
+            Ok(_) => Ok(None),
+            Err(error) if is_absence(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn ask(&mut self, question: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut request = NetlinkMessage::from(question);
+        request.header.flags = NLM_F_REQUEST;
+        request.header.sequence_number = self.sequence;
+        request.finalize();
+        let mut bytes = vec![0; request.buffer_len()];
+        request.serialize(&mut bytes);
+        self.socket.send(&bytes, 0)?;
+        loop {
+            let (answer, _) = self.socket.recv_from_full()?;
+            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+            if answer.header.sequence_number != self.sequence {
+                continue;
+            }
+            return match answer.payload {
+                NetlinkPayload::InnerMessage(message) => Ok(message),
+                NetlinkPayload::Error(error) => Err(error.to_io()),
+                _ => Err(io::ErrorKind::InvalidData.into()),
+            };
+        }
+    }
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    // ERANGE and EINVAL: a name longer than any interface's.
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENODEV | libc::ENOENT | libc::ERANGE | libc::EINVAL | libc::ENXIO)
+    )
+}
+
+fn describe(message: &LinkMessage) -> Interface {
+    let mut interface = Interface {
+        ifindex: message.header.index,
+        name: String::new(),
+        kind: InterfaceKind::Other,
+        mac: Mac::UNKNOWN,
+        mtu: 0,
+        peer_ifindex: None,
+        peer_netns_id: None,
+        xdp: None,
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => interface.name.clone_from(name),
+            LinkAttribute::Mtu(mtu) => interface.mtu = *mtu,
+            LinkAttribute::Address(octets) => {
+                interface.mac = <[u8; 6]>::try_from(&octets[..]).map_or(Mac::UNKNOWN, Mac::new);
+            }
+            LinkAttribute::Link(ifindex) if *ifindex != 0 => {
+                interface.peer_ifindex = Some(*ifindex);
+            }
+            LinkAttribute::LinkNetNsId(id) if *id >= 0 => interface.peer_netns_id = Some(*id),
+            LinkAttribute::Xdp(xdp) => interface.xdp = xdp_program(xdp),
+            LinkAttribute::LinkInfo(infos) => {
+                interface.kind = kind(infos, message.header.link_layer_type);
+            }
+            _ => {}
+        }
+    }
+    interface
+}
+
+fn kind(infos: &[LinkInfo], layer: LinkLayerType) -> InterfaceKind {
+    for info in infos {
+        match info {
+            LinkInfo::Kind(InfoKind::Veth) => return InterfaceKind::Veth,
+            LinkInfo::Kind(InfoKind::Tun) if layer == LinkLayerType::Ether => {
+                return InterfaceKind::Tap;
+            }
+            _ => {}
+        }
+    }
+    InterfaceKind::Other
+}
+
+fn xdp_program(attributes: &[LinkXdp]) -> Option<u32> {
+    let mut attached = false;
+    let mut program = 0;
+    for attribute in attributes {
+        match attribute {
+            LinkXdp::Attached(how) => attached = *how != XdpAttached::None,
+            LinkXdp::ProgId(id) => program = *id,
+            _ => {}
+        }
+    }
+    attached.then_some(program)
+}
+
+/// A change of an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkChange {
+    /// It appeared or changed.
+    Changed(u32),
+    /// It is gone from this namespace.
+    Gone(u32),
+    /// Some changes were lost: look at everything.
+    Missed,
+}
+
+/// Waits for changes of interfaces.
+pub struct LinkMonitor(Socket);
+
+impl LinkMonitor {
+    /// Subscribes in the namespace of this thread.
+    pub fn open() -> io::Result<Self> {
+        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        socket.bind(&SocketAddr::new(0, libc::RTMGRP_LINK as u32))?;
+        Ok(Self(socket))
+    }
+
+    /// Blocks until something changed.
+    pub fn next(&self) -> io::Result<Vec<LinkChange>> {
+        match self.0.recv_from_full() {
+            Ok((bytes, _)) => Ok(link_changes(&bytes)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                Ok(vec![LinkChange::Missed])
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Reads type and interface of each message and nothing else: ten thousand
+/// environments send such messages and few of them matter.
+fn link_changes(mut bytes: &[u8]) -> Vec<LinkChange> {
+    let word = |bytes: &[u8], at: usize| -> Option<u32> {
+        bytes
+            .get(at..at + 4)?
+            .try_into()
+            .ok()
+            .map(u32::from_ne_bytes)
+    };
+    let mut changes = Vec::new();
+    while let (Some(len), Some(kind), Some(ifindex)) =
+        (word(bytes, 0), word(bytes, 4), word(bytes, 20))
+    {
+        match (kind & 0xffff) as u16 {
+            libc::RTM_NEWLINK => changes.push(LinkChange::Changed(ifindex)),
+            libc::RTM_DELLINK => changes.push(LinkChange::Gone(ifindex)),
+            _ => {}
+        }
+        let next = (len as usize).next_multiple_of(4);
+        if next < 24 || next >= bytes.len() {
+            break;
+        }
+        bytes = &bytes[next..];
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u16, ifindex: u32) -> Vec<u8> {
+        let mut bytes = vec![0; 32];
+        bytes[..4].copy_from_slice(&32_u32.to_ne_bytes());
+        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+        bytes[20..24].copy_from_slice(&ifindex.to_ne_bytes());
+        bytes
+    }
+
+    #[test]
+    fn several_changes_in_one_datagram_are_all_seen() {
+        let bytes = [message(libc::RTM_NEWLINK, 7), message(libc::RTM_DELLINK, 8)].concat();
+        assert_eq!(
+            link_changes(&bytes),
+            [LinkChange::Changed(7), LinkChange::Gone(8)]
+        );
+    }
+
+    #[test]
+    fn a_length_of_nonsense_ends_the_reading() {
+        let mut bytes = message(libc::RTM_DELLINK, 8);
+        bytes[..4].copy_from_slice(&3_u32.to_ne_bytes());
+        assert_eq!(link_changes(&bytes), [LinkChange::Gone(8)]);
+        assert_eq!(link_changes(&bytes[..10]), []);
+    }
+
+    #[test]
+    fn the_loopback_interface_is_found_by_name_and_number() {
+        let mut netlink = Netlink::open().expect("a netlink socket needs no privilege");
+        let by_name = netlink
+            .by_name("lo")
+            .expect("answered")
+            .expect("every namespace has it");
+        assert_eq!(by_name.kind, InterfaceKind::Other);
+        let by_index = netlink.by_index(by_name.ifindex).expect("answered");
+        assert_eq!(by_index, Some(by_name));
+        assert_eq!(netlink.by_name("no-such-if0").expect("answered"), None);
+        assert_eq!(
+            netlink
+                .by_name("much-too-long-for-an-interface")
+                .expect("answered"),
+            None
+        );
+    }
+}

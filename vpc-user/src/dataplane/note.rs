@@ -1,0 +1,111 @@
+//! What a performed step does to the mirror, and what an unused entry looks like.
+
+use std::collections::BTreeMap;
+
+use vpc_common::{
+    addr::{Addr, Mac},
+    layout::{Eni, GROUP_ENIS, Group, NameKey, Uplink},
+    state::Timeouts,
+};
+
+use super::{
+    mirror::{Mirror, Named},
+    step::Step,
+};
+
+/// An uplink that is none.
+pub const NO_UPLINK: Uplink = Uplink {
+    ifindex: 0,
+    mtu: 0,
+    mac: Mac::UNKNOWN,
+    flags: 0,
+};
+/// A group without ENIs.
+pub const NO_GROUP: Group = Group {
+    count: 0,
+    reserved: 0,
+    enis: [0; GROUP_ENIS],
+};
+/// An ENI that is none.
+pub const NO_ENI: Eni = Eni {
+    address: Addr::UNSPECIFIED,
+    subnet: Addr::UNSPECIFIED,
+    router: Addr::UNSPECIFIED,
+    prefix_len: 0,
+    uplink: 0,
+    connection_limit: 0,
+    high_water: 0,
+    timeouts: Timeouts([0; 16]),
+};
+
+/// Brings the mirror up to date with a step that was performed.
+pub fn note(mirror: &mut Mirror, step: &Step) {
+    match step {
+        Step::SetName(key, name) => note_name(mirror, *key, name),
+        Step::RemoveName(_) | Step::ForgetNeighbours(_) | Step::LeasePorts(_) => {}
+        Step::SetUplink(index, uplink) => {
+            if let Some(entry) = mirror.uplinks.get_mut(index) {
+                if entry.value.ifindex != uplink.ifindex {
+                    mirror.attached_uplinks.remove(index);
+                }
+                entry.value = *uplink;
+            }
+        }
+        Step::SetLink(ifindex, link) => {
+            mirror.links.insert(*ifindex, *link);
+        }
+        Step::RemoveLink(ifindex) => {
+            mirror.links.remove(ifindex);
+        }
+        Step::SetEni(index, eni) => {
+            if let Some(entry) = mirror.enis.get_mut(index) {
+                entry.value = *eni;
+            }
+        }
+        Step::BumpGeneration(index) => mirror.generations[*index as usize] += 1,
+        Step::SetAddress(key, index) => {
+            mirror.eni_by_address.insert(*key, *index);
+        }
+        Step::RemoveAddress(key) => {
+            mirror.eni_by_address.remove(key);
+        }
+        Step::ClearEni(index) => {
+            mirror.enis.remove(index);
+        }
+        Step::SetGroup(index, group) => {
+            if let Some(entry) = mirror.groups.get_mut(index) {
+                entry.value = *group;
+            }
+        }
+        Step::ForgetGroup(index) => {
+            mirror.groups.remove(index);
+        }
+        Step::AttachUplink { index, .. } => {
+            mirror.attached_uplinks.insert(*index);
+        }
+        Step::DetachUplink(index) => {
+            mirror.attached_uplinks.remove(index);
+            mirror.uplinks.remove(index);
+        }
+        Step::Announce(_) => {}
+    }
+}
+
+/// A name comes before its entry, which then is the empty one.
+fn note_name(mirror: &mut Mirror, key: NameKey, name: &str) {
+    fn rename<T>(entries: &mut BTreeMap<u32, Named<T>>, index: u32, name: &str, empty: T) {
+        let entry = entries.entry(index);
+        entry
+            .or_insert(Named {
+                name: String::new(),
+                value: empty,
+            })
+            .name = name.to_owned();
+    }
+    match key.kind {
+        NameKey::UPLINK => rename(&mut mirror.uplinks, key.index, name, NO_UPLINK),
+        NameKey::ENI => rename(&mut mirror.enis, key.index, name, NO_ENI),
+        NameKey::GROUP => rename(&mut mirror.groups, key.index, name, NO_GROUP),
+        _ => {}
+    }
+}

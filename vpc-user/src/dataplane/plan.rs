@@ -1,0 +1,394 @@
+//! From the configuration to the tables: what has to change, as data. Pure.
+//!
+//! The order of the steps fails closed: what an entry refers to is written before
+//! the entry that makes it reachable, and what makes an entry reachable is removed
+//! before the entry.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use vpc_common::{
+    addr::{Addr, V4},
+    layout::{Eni, EniKey, GROUP_ENIS, Group, Limits, Link, NameKey, Uplink},
+};
+
+use super::{
+    mirror::Mirror,
+    netlink::{Interface, InterfaceKind},
+    step::{Plan, Problem, Step, members},
+};
+use crate::model::{Config, GroupConfig, UplinkConfig};
+
+/// What the plan is made from, besides the configuration.
+pub struct Observed<'a> {
+    /// The tables.
+    pub mirror: &'a Mirror,
+    /// Interfaces by name; those that do not exist are missing.
+    pub interfaces: &'a BTreeMap<String, Interface>,
+    /// ENIs with open connections.
+    pub busy: &'a BTreeSet<u32>,
+    /// Sizes of the tables.
+    pub limits: &'a Limits,
+}
+
+/// Computes the change from what is observed to what is configured.
+pub fn plan(config: &Config, observed: &Observed<'_>) -> Plan {
+    let mut planner = Planner {
+        observed,
+        plan: Plan::default(),
+        last: Vec::new(),
+        attaching: BTreeSet::new(),
+        unannounced: BTreeSet::new(),
+        uplinks: BTreeMap::new(),
+        interfaces: BTreeMap::new(),
+        enis: BTreeMap::new(),
+        groups: BTreeMap::new(),
+    };
+    for uplink in &config.uplinks {
+        planner.uplink(uplink);
+    }
+    for group in &config.groups {
+        planner.group(group);
+    }
+    planner.removals();
+    planner.announcements();
+    planner.plan.steps.append(&mut planner.last);
+    planner.plan
+}
+
+struct Planner<'a> {
+    observed: &'a Observed<'a>,
+    plan: Plan,
+    /// Steps that come after everything else: attaching and announcing.
+    last: Vec<Step>,
+    /// Uplinks that are being attached: every ENI on them is announced.
+    attaching: BTreeSet<u32>,
+    /// ENIs that become reachable.
+    unannounced: BTreeSet<u32>,
+    /// Wanted uplinks: name → index.
+    uplinks: BTreeMap<String, u32>,
+    /// Interfaces taken by wanted uplinks.
+    interfaces: BTreeMap<u32, String>,
+    /// Wanted ENIs: index → key and name.
+    enis: BTreeMap<u32, (EniKey, String)>,
+    /// Wanted groups: index → name.
+    groups: BTreeMap<u32, String>,
+}
+
+impl<'a> Planner<'a> {
+    fn uplink(&mut self, config: &UplinkConfig) {
+        let (mirror, name) = (self.observed.mirror, config.name.as_str());
+        let existing = mirror.uplink(name);
+        if let Some(index) = existing {
+            self.uplinks.insert(name.to_owned(), index);
+        }
+        let interface = match self.usable_interface(config, existing) {
+            Ok(interface) => interface,
+            Err(problem) => return self.plan.problems.push(problem),
+        };
+        let limit = self.observed.limits.uplinks;
+        let Some(index) = existing.or_else(|| {
+            (0..limit).find(|index| {
+                !mirror.uplinks.contains_key(index) && !self.uplinks.values().any(|u| u == index)
+            })
+        }) else {
+            let object = format!("uplink {name}");
+            return self.plan.problems.push(Problem::Full {
+                object,
+                table: "uplinks",
+                limit,
+            });
+        };
+        self.uplinks.insert(name.to_owned(), index);
+        self.interfaces.insert(interface.ifindex, name.to_owned());
+        let before = mirror.uplinks.get(&index).map(|uplink| uplink.value);
+        let after = uplink_entry(config, interface);
+        let moved = before.is_some_and(|before| before.ifindex != after.ifindex);
+        if before.is_none() {
+            let key = NameKey {
+                kind: NameKey::UPLINK,
+                index,
+            };
+            self.plan.steps.push(Step::SetName(key, name.to_owned()));
+        }
+        if let Some(before) = before.filter(|before| moved && before.ifindex != 0) {
+            self.plan.steps.push(Step::RemoveLink(before.ifindex));
+            self.plan.steps.push(Step::ForgetNeighbours(index));
+        }
+        if before != Some(after) {
+            self.plan.steps.push(Step::SetUplink(index, after));
+        }
+        let link = Link {
+            kind: Link::UPLINK,
+            index,
+        };
+        if mirror.links.get(&after.ifindex) != Some(&link) {
+            self.plan.steps.push(Step::SetLink(after.ifindex, link));
+        }
+        if moved || !mirror.attached_uplinks.contains(&index) {
+            let (interface, peer_netns) = (config.interface.clone(), config.peer_netns.clone());
+            self.attaching.insert(index);
+            self.last.push(Step::AttachUplink {
+                index,
+                interface,
+                peer_netns,
+            });
+        }
+    }
+
+    fn usable_interface(
+        &self,
+        config: &UplinkConfig,
+        existing: Option<u32>,
+    ) -> Result<&'a Interface, Problem> {
+        let (uplink, interface) = (config.name.to_string(), config.interface.clone());
+        let Some(found) = self.observed.interfaces.get(&interface) else {
+            return Err(Problem::NoInterface { uplink, interface });
+        };
+        if let Some(other) = self.interfaces.get(&found.ifindex) {
+            return Err(Problem::SharedInterface {
+                uplink,
+                interface,
+                other: other.clone(),
+            });
+        }
+        match self.observed.mirror.links.get(&found.ifindex) {
+            Some(link) if link.kind == Link::ENVIRONMENT => {
+                Err(Problem::IsEnvironment { uplink, interface })
+            }
+            // An uplink that has left the configuration gives its interface back
+            // in this plan, so the next one can take it.
+            Some(link) if Some(link.index) != existing => {
+                let other = self.observed.mirror.uplinks.get(&link.index);
+                let other =
+                    other.map_or_else(|| link.index.to_string(), |other| other.name.clone());
+                Err(Problem::SharedInterface {
+                    uplink,
+                    interface,
+                    other,
+                })
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn group(&mut self, config: &GroupConfig) {
+        let name = config.name.as_str();
+        let Some(uplink) = self.uplinks.get(config.uplink.as_str()).copied() else {
+            let problem = Problem::NoUplink {
+                group: name.to_owned(),
+                uplink: config.uplink.to_string(),
+            };
+            return self.plan.problems.push(problem);
+        };
+        let mirror = self.observed.mirror;
+        let limit = self.observed.limits.enis;
+        let Some(index) = mirror.group(name).or_else(|| {
+            (0..limit).find(|index| {
+                !mirror.groups.contains_key(index) && !self.groups.contains_key(index)
+            })
+        }) else {
+            let object = format!("group {name}");
+            return self.plan.problems.push(Problem::Full {
+                object,
+                table: "enis",
+                limit,
+            });
+        };
+        self.groups.insert(index, name.to_owned());
+        let mut group = Group {
+            count: 0,
+            reserved: 0,
+            enis: [0; GROUP_ENIS],
+        };
+        for (number, address) in config.addresses.iter().take(GROUP_ENIS).enumerate() {
+            let address = V4::new(address.octets());
+            match self.eni(config, uplink, number, address) {
+                Ok(eni) => {
+                    group.enis[group.count as usize] = eni;
+                    group.count += 1;
+                }
+                Err(problem) => self.plan.problems.push(problem),
+            }
+        }
+        if mirror.group(name).is_none() {
+            let key = NameKey {
+                kind: NameKey::GROUP,
+                index,
+            };
+            self.plan.steps.push(Step::SetName(key, name.to_owned()));
+        }
+        if mirror.groups.get(&index).map(|before| before.value) != Some(group) {
+            self.plan.steps.push(Step::SetGroup(index, group));
+        }
+    }
+
+    fn eni(
+        &mut self,
+        config: &GroupConfig,
+        uplink: u32,
+        number: usize,
+        address: V4,
+    ) -> Result<u32, Problem> {
+        let mirror = self.observed.mirror;
+        let key = EniKey {
+            uplink,
+            address: Addr::from_v4(address),
+        };
+        if let Some((_, eni)) = self.enis.values().find(|(taken, _)| *taken == key) {
+            let (group, eni) = (config.name.to_string(), eni.clone());
+            return Err(Problem::AddressTaken {
+                group,
+                address,
+                eni,
+            });
+        }
+        let by_value = || {
+            let same = |eni: &Eni| eni.uplink == uplink && eni.address == key.address;
+            mirror
+                .enis
+                .iter()
+                .find(|(_, eni)| same(&eni.value))
+                .map(|(index, _)| *index)
+        };
+        let existing = mirror.eni_by_address.get(&key).copied().or_else(by_value);
+        let index = existing
+            .or_else(|| self.free_eni())
+            .ok_or_else(|| Problem::Full {
+                object: format!("ENI {address} of group {}", config.name),
+                table: "enis",
+                limit: self.observed.limits.enis,
+            })?;
+        let name = format!("{}-{number}", config.name);
+        let (before, after) = (mirror.enis.get(&index), eni_entry(config, uplink, address));
+        if before.is_none_or(|before| before.name != name) {
+            let key = NameKey {
+                kind: NameKey::ENI,
+                index,
+            };
+            self.plan.steps.push(Step::SetName(key, name.clone()));
+        }
+        if before.is_none_or(|before| before.value != after) {
+            self.plan.steps.push(Step::SetEni(index, after));
+            self.plan.steps.push(Step::LeasePorts(index));
+            self.plan.steps.push(Step::BumpGeneration(index));
+        }
+        if mirror.eni_by_address.get(&key) != Some(&index) {
+            self.plan.steps.push(Step::SetAddress(key, index));
+            self.unannounced.insert(index);
+        }
+        self.enis.insert(index, (key, name));
+        Ok(index)
+    }
+
+    fn announcements(&mut self) {
+        let (attaching, unannounced) = (&self.attaching, &self.unannounced);
+        let due = self.enis.iter().filter(|(index, (key, _))| {
+            unannounced.contains(index) || attaching.contains(&key.uplink)
+        });
+        let mut steps: Vec<Step> = due.map(|(index, _)| Step::Announce(*index)).collect();
+        self.last.append(&mut steps);
+    }
+
+    /// An index that was never used, or else any that is free and at rest.
+    fn free_eni(&self) -> Option<u32> {
+        let mirror = self.observed.mirror;
+        let is_free = |index: &u32| {
+            !mirror.enis.contains_key(index)
+                && !self.enis.contains_key(index)
+                && !self.observed.busy.contains(index)
+        };
+        let generation = |index: u32| mirror.generations.get(index as usize).copied().unwrap_or(0);
+        let limit = self.observed.limits.enis;
+        let fresh = (0..limit).find(|index| is_free(index) && generation(*index) == 0);
+        fresh.or_else(|| (0..limit).find(is_free))
+    }
+
+    /// Takes away what is not wanted any more, each only once nothing in the
+    /// tables leads to it: what this plan cuts off, a later pass removes.
+    fn removals(&mut self) {
+        let mirror = self.observed.mirror;
+        let mut steps = Vec::new();
+        for (index, group) in &mirror.groups {
+            if self.groups.contains_key(index) {
+                continue;
+            }
+            if group.value.count != 0 {
+                let empty = Group {
+                    count: 0,
+                    reserved: 0,
+                    enis: [0; GROUP_ENIS],
+                };
+                steps.push(Step::SetGroup(*index, empty));
+            } else if mirror.members.get(index).copied().unwrap_or(0) == 0 {
+                steps.push(Step::ForgetGroup(*index));
+            }
+        }
+        let reachable: BTreeSet<u32> = mirror
+            .groups
+            .values()
+            .flat_map(|group| members(&group.value))
+            .copied()
+            .collect();
+        for (index, eni) in &mirror.enis {
+            let kept = self.enis.contains_key(index) || reachable.contains(index);
+            if kept || self.observed.busy.contains(index) {
+                continue;
+            }
+            let key = EniKey {
+                uplink: eni.value.uplink,
+                address: eni.value.address,
+            };
+            if mirror.eni_by_address.get(&key) == Some(index) {
+                steps.push(Step::RemoveAddress(key));
+            }
+            steps.push(Step::ClearEni(*index));
+        }
+        for (index, uplink) in &mirror.uplinks {
+            let wanted = self.uplinks.values().any(|wanted| wanted == index);
+            let in_use = mirror.enis.values().any(|eni| eni.value.uplink == *index);
+            if wanted || in_use {
+                continue;
+            }
+            if uplink.value.ifindex != 0 {
+                steps.push(Step::RemoveLink(uplink.value.ifindex));
+            }
+            steps.push(Step::ForgetNeighbours(*index));
+            steps.push(Step::DetachUplink(*index));
+        }
+        self.plan.steps.append(&mut steps);
+    }
+}
+
+fn uplink_entry(config: &UplinkConfig, interface: &Interface) -> Uplink {
+    let mut flags = 0;
+    if config.shared {
+        flags |= Uplink::SHARED;
+    }
+    if interface.kind != InterfaceKind::Other {
+        flags |= Uplink::PARTIAL_CHECKSUMS;
+    }
+    Uplink {
+        ifindex: interface.ifindex,
+        mtu: interface.mtu,
+        mac: interface.mac,
+        flags,
+    }
+}
+
+fn eni_entry(config: &GroupConfig, uplink: u32, address: V4) -> Eni {
+    let v4 = |address: std::net::Ipv4Addr| Addr::from_v4(V4::new(address.octets()));
+    Eni {
+        address: Addr::from_v4(address),
+        subnet: v4(config.subnet),
+        router: config.router.map_or(Addr::UNSPECIFIED, v4),
+        prefix_len: 96 + u32::from(config.prefix_len),
+        uplink,
+        connection_limit: config.connections,
+        high_water: config.connections / 5 * 4 + config.connections % 5 * 4 / 5,
+        timeouts: config.timeouts,
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
