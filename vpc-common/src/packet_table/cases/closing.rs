@@ -142,6 +142,15 @@ cases! {
         assert_eq!(run.phase(&conn), Some(Phase::TcpEstablished));
     }
 
+    fn a_connection_tried_again_from_its_port_is_established(run) {
+        let conn = Conn::new_tcp(0, 40_000);
+        run.open(&conn);
+        // Nobody answered; the environment gave up and starts with other numbers.
+        run.forwards(&conn, &conn.tcp("S", 900_000_000, 0, b""), &[]);
+        run.replies(&conn, &conn.tcp_back(run, "SA", 5_000, 900_000_001, b""), &[]);
+        assert_eq!(run.phase(&conn), Some(Phase::TcpEstablished));
+    }
+
     fn an_environment_that_speaks_on_after_a_reset_keeps_its_flow(run) {
         let conn = Conn::new_tcp(0, 40_000);
         run.establish(&conn);
