@@ -35,6 +35,8 @@ pub mod packet;
 #[cfg(any(test, feature = "double"))]
 pub mod packet_table;
 pub mod pool;
+#[cfg(test)]
+mod properties;
 pub mod quoted;
 pub mod reply;
 pub mod rewrite;

@@ -9,7 +9,7 @@ mod cases;
 mod fuzz;
 mod host;
 mod run;
-mod world;
+pub mod world;
 
 use std::collections::{BTreeMap, HashMap};
 
