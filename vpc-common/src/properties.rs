@@ -131,18 +131,20 @@ proptest! {
             remote_port,
             ..Conn::new_udp(0, inside_port)
         };
-        let (packet, answer): (Built, Box<dyn Fn(&Run<'_>) -> Built>) = if is_tcp {
-            (
-                conn.tcp("S", out.sequence, out.ack, &out.data),
-                Box::new(|run| conn.tcp_back(run, "SA", back.sequence, back.ack, &back.data)),
-            )
+        let packet = if is_tcp {
+            conn.tcp("S", out.sequence, out.ack, &out.data)
         } else {
-            (conn.udp(&out.data), Box::new(|run| conn.udp_back(run, &back.data)))
+            conn.udp(&out.data)
         };
         let packet = out.dress(packet);
         let left = sent(&mut run, conn.link(), &packet.frame()).expect("it leaves");
         prop_assert_eq!(left, run.outward(&conn, &packet, 0).frame());
-        let answer = back.dress(answer(&run));
+        let answer = if is_tcp {
+            conn.tcp_back(&run, "SA", back.sequence, back.ack, &back.data)
+        } else {
+            conn.udp_back(&run, &back.data)
+        };
+        let answer = back.dress(answer);
         let came = sent(&mut run, conn.uplink(), &answer.frame()).expect("it arrives");
         prop_assert_eq!(came, run.inward(&conn, &answer).frame());
     }

@@ -33,8 +33,8 @@ pub const ENVIRONMENTS: u32 = 3;
 pub const UPLINKS: u32 = 2;
 /// ENIs of a machine.
 pub const ENIS: u32 = 3;
-/// Blocks of a machine's slab.
-pub const BLOCKS: u32 = 12;
+/// Blocks of a machine's slab: four for each pool, as a pool takes at first.
+pub const BLOCKS: u32 = 24;
 /// Neighbours of a machine.
 pub const NEXT_HOPS: u32 = 8;
 
