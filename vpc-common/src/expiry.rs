@@ -178,6 +178,7 @@ fn export<T: Tables>(tables: &T, slot: &Slot, state: State, ended: bool) -> bool
         last: slot.last().0,
         ended: ended as u32,
         tcp_flags: slot.tcp_flags.load(),
+        reserved: 0,
     };
     if !ended && record.forward_packets == 0 && record.reply_packets == 0 {
         return true;

@@ -516,7 +516,9 @@ fn credible(slot: &Slot, phase: Phase, direction: Direction, segment: &Segment) 
     }
     if matches!(phase, Phase::TcpSynSent) {
         // Behind the SYN, or behind data that came with it (RFC 7413).
-        let beyond = segment.acknowledgment.wrapping_sub(slot.expected_ack.load());
+        let beyond = segment
+            .acknowledgment
+            .wrapping_sub(slot.expected_ack.load());
         let answers = beyond <= u16::MAX as u32;
         if segment.flags & tcp_flags::SYN != 0 && (answers || segment.flags & tcp_flags::ACK == 0) {
             slot.reply_next.store(segment.end);
