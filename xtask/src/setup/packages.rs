@@ -40,6 +40,11 @@ const NEEDS: [Need; 5] = [
         reason: "offloads of test interfaces",
     },
     Need {
+        programs: &["sysctl"],
+        packages: &["procps"],
+        reason: "settings of test namespaces",
+    },
+    Need {
         programs: &["ping"],
         packages: &["iputils-ping"],
         reason: "ICMP in tests",
