@@ -9,6 +9,7 @@ pub mod echo;
 pub mod folder;
 pub mod frame;
 pub mod http;
+pub mod kernel;
 pub mod lab;
 pub mod netns;
 pub mod plan;

@@ -46,14 +46,18 @@ fn is_expired(slot: &Slot, state: State, eni: &Eni, now: Tick) -> bool {
         && now.since(Tick(slot.reply_last.load())) >= timeout
 }
 
-/// Takes down an open flow, idle or not. `false` if another CPU moved it or a
-/// step failed: then it is as it was.
+/// Takes down an expired flow whose port is needed now. `false` if a packet or
+/// another CPU was faster, or a step failed: then it is as it was.
 #[inline(always)]
-pub fn retire<T: Tables>(tables: &T, index: u32, state: State) -> bool {
+pub fn retire<T: Tables>(tables: &T, index: u32, state: State, now: Tick) -> bool {
     let Some(slot) = tables.slot(index) else {
         return false;
     };
-    take_down(tables, index, slot, state, WhenDeaf::Forget, || true)
+    let Some(eni) = tables.eni(slot.eni() as u32) else {
+        return false;
+    };
+    let is_over = || is_expired(slot, state, eni, now);
+    take_down(tables, index, slot, state, WhenDeaf::Forget, is_over)
 }
 
 /// Ends the connection of a closing flow and begins another in its place: the same
@@ -212,7 +216,10 @@ pub fn reclaim<T: Tables>(tables: &T, eni_index: u32, protocol: u8, now: Tick) -
         let index = first & !(RECLAIM_SLOTS - 1) | i;
         if let Some(slot) = tables.slot(index) {
             let state = slot.state();
-            if state.is_open() && is_expired(slot, state, eni, now) && tables.retire(index, state) {
+            if state.is_open()
+                && is_expired(slot, state, eni, now)
+                && tables.retire(index, state, now)
+            {
                 tables.count(Stat::FlowsReclaimed);
                 return true;
             }
@@ -311,18 +318,24 @@ pub fn attend<T: Tables>(tables: &T, index: u32, now: Tick, options: SweepOption
     if !state.is_open() {
         return false;
     }
-    let is_over = || is_expired(slot, state, eni, now);
+    let is_gone = options.has(SweepOptions::PURGE) && has_no_environment(tables, slot);
+    let is_over = || is_gone || is_expired(slot, state, eni, now);
     if is_over() {
         return take_down(tables, index, slot, state, WhenDeaf::Wait, is_over);
-    }
-    if options.has(SweepOptions::PURGE) {
-        let environment = tables.environment(slot.environment() as u32);
-        if environment.is_none_or(|e| e.generation != slot.generation.load() || e.ifindex == 0) {
-            return tables.retire(index, state);
-        }
     }
     if options.has(SweepOptions::EXPORT) && !export(tables, slot, state, false) {
         tables.count(Stat::RecordsDeferred);
     }
     false
+}
+
+/// Whether the environment that opened a flow is detached or recycled.
+#[inline(always)]
+fn has_no_environment<T: Tables>(tables: &T, slot: &Slot) -> bool {
+    match tables.environment(slot.environment() as u32) {
+        Some(environment) => {
+            environment.generation != slot.generation.load() || environment.ifindex == 0
+        }
+        None => true,
+    }
 }

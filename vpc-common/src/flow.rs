@@ -522,6 +522,10 @@ pub fn observe(slot: &Slot, state: State, direction: Direction, segment: Option<
 #[inline(always)]
 fn credible(slot: &Slot, phase: Phase, direction: Direction, segment: &Segment) -> bool {
     if matches!(direction, Direction::Forward) {
+        // A SYN that is tried again may have numbers of its own.
+        if matches!(phase, Phase::TcpSynSent) && segment.flags & tcp_flags::SYN != 0 {
+            slot.expected_ack.store(segment.sequence.wrapping_add(1));
+        }
         return true;
     }
     if matches!(phase, Phase::TcpSynSent) {

@@ -263,6 +263,9 @@ impl<'t, T: Tables> From<'t, T> {
     fn open<P: Packet>(&self, packet: &mut P) -> Step<Verdict> {
         let ip = self.parse(packet)?;
         let transport = transport::parse(packet, &ip)?;
+        if !ip.destination.is_unicast() {
+            return Err(DropReason::DestinationNotUnicast.into());
+        }
         if ip.protocol == TCP && !transport.is_syn() {
             return Ok(Aside::verdict(Aside::RESET, 0));
         }
@@ -423,7 +426,8 @@ impl<'t, T: Tables> From<'t, T> {
         }
         let ip = self.parse(packet)?;
         fragment::check(&ip)?;
-        if ip.ttl <= 1 {
+        // What is for the gateway goes no further (RFC 1812 §5.3.1).
+        if ip.ttl <= 1 && ip.destination != self.environment.gateway.v4() {
             return Ok(self.error(packet, &ip, Error::TIME_EXCEEDED, DropReason::TtlExpired));
         }
         match ip.protocol {
@@ -559,8 +563,9 @@ impl<'t, T: Tables> From<'t, T> {
         error: Error,
         reason: DropReason,
     ) -> Verdict {
-        // No error about an error, nor about a later fragment (RFC 1122 §3.2.2).
-        if ip.protocol == ICMP || ip.is_later_fragment() {
+        // No error about an error, a later fragment, or what went to many
+        // (RFC 1122 §3.2.2).
+        if ip.protocol == ICMP || ip.is_later_fragment() || !ip.destination.is_unicast() {
             return reason.into();
         }
         let built = answer::icmp_error(packet, ip, self.gateway(), error);

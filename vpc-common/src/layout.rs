@@ -555,7 +555,7 @@ pub struct NextHop {
 
 /// Who a dropped packet is counted for.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct Owner(pub u32);
 
 impl Owner {
@@ -604,7 +604,7 @@ pub enum OwnerKind {
 
 /// A drop counter's key.
 #[repr(C)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub struct DropKey {
     /// Whose packet it was.
     pub owner: Owner,
@@ -624,7 +624,7 @@ impl DropKey {
 
 /// What the kernel counts besides drops.
 #[repr(u32)]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
 pub enum Stat {
     /// Flows opened.
     FlowsOpened = 0,

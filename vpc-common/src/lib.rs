@@ -20,6 +20,8 @@
 pub mod addr;
 pub mod answer;
 pub mod atomic;
+#[cfg(any(test, feature = "double"))]
+pub mod audit;
 pub mod checksum;
 #[cfg(any(test, feature = "double"))]
 pub mod double;
@@ -30,7 +32,11 @@ pub mod forward;
 pub mod fragment;
 pub mod layout;
 pub mod packet;
+#[cfg(any(test, feature = "double"))]
+pub mod packet_table;
 pub mod pool;
+#[cfg(test)]
+mod properties;
 pub mod quoted;
 pub mod reply;
 pub mod rewrite;

@@ -172,7 +172,7 @@ pub fn claim_in<T: Tables>(tables: &T, index: u32, number: u32, random: u32) -> 
     let slab_block = pool.block[(number & 255) as usize].load().checked_sub(1)?;
     let block = tables.block(slab_block)?;
     let Some(bit) = choose(loaded(&block.words), random) else {
-        clear_hint(pool, block, number);
+        clear_hint(tables, pool, number);
         return None;
     };
     let before = block.words[word_of(bit)].fetch_and(!mask_of(bit));
@@ -185,7 +185,7 @@ pub fn claim_in<T: Tables>(tables: &T, index: u32, number: u32, random: u32) -> 
         return None;
     }
     if before & !mask_of(bit) == 0 && !any_set(&block.words) {
-        clear_hint(pool, block, number);
+        clear_hint(tables, pool, number);
     }
     Some(Claim {
         port: (number << 8 | bit & 255) as u16,
@@ -217,12 +217,17 @@ fn claim_anywhere<T: Tables>(tables: &T, index: u32) -> Option<Claim> {
     None
 }
 
-/// Clears the hint of a block that looked full; restores it if it is not.
+/// Clears the hint of a block that looked full; restores it if the block that has
+/// the number now is not. It may be another one by now: what was looked at may have
+/// gone back to the slab meanwhile and the number to a new block.
 #[inline(always)]
-fn clear_hint(pool: &Pool, block: &Block, number: u32) {
+fn clear_hint<T: Tables>(tables: &T, pool: &Pool, number: u32) {
     let hint = &pool.has_free[word_of(number)];
     hint.fetch_and(!mask_of(number));
-    if any_set(&block.words) {
+    let slab_block = pool.block[(number & 255) as usize].load().wrapping_sub(1);
+    if let Some(block) = tables.block(slab_block)
+        && any_set(&block.words)
+    {
         hint.fetch_or(mask_of(number));
     }
 }

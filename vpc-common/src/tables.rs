@@ -121,11 +121,11 @@ pub trait Tables {
         pool::grow(self, pool, random)
     }
     /// [`expiry::retire`]; as for [`Tables::claim`].
-    fn retire(&self, slot: u32, state: State) -> bool
+    fn retire(&self, slot: u32, state: State, now: Tick) -> bool
     where
         Self: Sized,
     {
-        expiry::retire(self, slot, state)
+        expiry::retire(self, slot, state, now)
     }
     /// [`expiry::reopen`]; as for [`Tables::claim`].
     fn reopen(&self, slot: u32, state: State, new: &NewFlow) -> bool

@@ -272,8 +272,8 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn retire(&self, slot: u32, state: State) -> bool {
-        retire_slot(slot, state.0) != 0
+    fn retire(&self, slot: u32, state: State, now: Tick) -> bool {
+        retire_slot(slot, state.0, now.0) != 0
     }
 
     #[inline(always)]
@@ -372,8 +372,8 @@ pub extern "C" fn grow_pool(pool: u32, random: u32) -> u32 {
 /// See [`claim_port`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn retire_slot(slot: u32, state: u64) -> u32 {
-    expiry::retire(&Maps, slot, State(state)) as u32
+pub extern "C" fn retire_slot(slot: u32, state: u64, now: u32) -> u32 {
+    expiry::retire(&Maps, slot, State(state), Tick(now)) as u32
 }
 
 /// See [`claim_port`].

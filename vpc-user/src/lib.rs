@@ -9,6 +9,9 @@ pub mod dataplane;
 pub mod model;
 pub mod print;
 
+/// The kernel object, as its build script left it.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vpc-ebpf"));
+
 /// The programs of the bench: the data path over packets that they restore
 /// themselves. Not part of the product.
 #[doc(hidden)]

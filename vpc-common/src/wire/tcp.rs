@@ -56,8 +56,8 @@ pub fn mss_offset(options: &[u8; OPTIONS_MAX], len: usize) -> Option<usize> {
             0 => return None,
             1 => at += 1,
             2 => return if size == 4 { Some(at + 2) } else { None },
-            _ if size < 2 => return None,
-            _ => at += size as usize & 0x3f,
+            _ if size < 2 || size as usize > OPTIONS_MAX => return None,
+            _ => at += size as usize,
         }
     }
     None
@@ -83,6 +83,7 @@ mod tests {
             (&[0, 2, 4, 5, 180], None),
             (&[3, 0, 2, 4], None),
             (&[2, 3, 5, 180], None),
+            (&[8, 66, 2, 4, 5, 180], None),
             (&[2, 4, 5], None),
             (&[], None),
         ] {

@@ -18,7 +18,7 @@ struct Need {
     reason: &'static str,
 }
 
-const NEEDS: [Need; 5] = [
+const NEEDS: [Need; 6] = [
     Need {
         programs: &["cc", "gcc", "clang"],
         packages: &["gcc", "libc6-dev"],
