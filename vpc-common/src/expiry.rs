@@ -182,6 +182,7 @@ fn export<T: Tables>(tables: &T, slot: &Slot, state: State, ended: bool) -> bool
         last: slot.last().0,
         ended: ended as u32,
         tcp_flags: slot.tcp_flags.load(),
+        reserved: 0,
     };
     if !ended && record.forward_packets == 0 && record.reply_packets == 0 {
         return true;
@@ -241,7 +242,14 @@ pub fn sweep_block<T: Tables>(
     let Some(block) = tables.block(index) else {
         return;
     };
-    let pool_index = block.pool.load();
+    let (pool_index, number) = (block.pool.load(), block.number.load());
+    // A block of no pool: nothing in it is worth a look.
+    let granted = tables
+        .pool(pool_index)
+        .is_some_and(|pool| pool.block[(number & 255) as usize].load() == index + 1);
+    if !granted {
+        return;
+    }
     let Some(eni) = tables.eni(pool_index / crate::layout::POOLS_PER_ENI) else {
         return;
     };

@@ -127,10 +127,12 @@ impl Opened {
         DropReason::from_number(self.reason_number())
     }
 
-    /// Whether every port or connection of the group is in use.
+    /// Whether every port or connection of the group, or every slot of the host, is
+    /// in use.
     #[inline(always)]
     pub const fn is_exhausted(self) -> bool {
         self.0 == Self::refused(DropReason::PortsExhausted).0
+            || self.0 == Self::refused(DropReason::SlabExhausted).0
     }
 }
 
@@ -219,6 +221,10 @@ pub fn open<T: Tables>(tables: &T, new: &NewFlow) -> Opened {
     let Some(group) = tables.group(environment.group) else {
         return Opened::refused(DropReason::NoRoute);
     };
+    // An emptied group names no ENI: what stands in its list is not its own.
+    if group.count == 0 {
+        return Opened::refused(DropReason::NoRoute);
+    }
     let verdict = match judge(tables, group.enis[0], new.key.remote) {
         Judged::Allowed(verdict) => verdict,
         Judged::Refused(reason) => return Opened::refused(reason),
@@ -259,7 +265,8 @@ fn within_rate(environment: &Environment, state: &EnvironmentState, now: u64) ->
     for _ in 0..4 {
         let expected = state.next_flow_ns.load();
         let start = if expected > now { expected } else { now };
-        if start - now > environment.flow_burst_ns {
+        // One at a time always passes when none came lately.
+        if start > now && start + interval - now > environment.flow_burst_ns {
             return false;
         }
         if state
@@ -385,6 +392,9 @@ pub fn reclaim<T: Tables>(tables: &T, new: &NewFlow) -> bool {
     let Some(group) = environment.and_then(|environment| tables.group(environment.group)) else {
         return false;
     };
+    if group.count == 0 {
+        return false;
+    }
     let turn = if group.count > 1 {
         tables.random() % group.count
     } else {

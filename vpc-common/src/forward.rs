@@ -246,15 +246,14 @@ impl<'t, T: Tables> From<'t, T> {
         inside_port: addr::Port,
         remote_port: addr::Port,
     ) -> FlowKey {
-        FlowKey {
-            environment: self.arrival.index as u16,
+        FlowKey::new(
+            self.arrival.index as u16,
             protocol,
-            reserved: 0,
-            generation: self.environment.generation,
-            remote: Addr::from_v4(remote),
+            self.environment.generation,
+            Addr::from_v4(remote),
             inside_port,
             remote_port,
-        }
+        )
     }
 
     /// Opens a flow for a packet that may open one. A closing flow with the same

@@ -295,13 +295,29 @@ pub struct EniState {
 }
 
 /// An ENI's address on its uplink.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct EniKey {
     /// Uplink index.
     pub uplink: u32,
+    reserved: u32,
     /// The address.
     pub address: Addr,
+}
+
+impl EniKey {
+    /// A key; of whole words, as [`FlowKey::new`].
+    #[inline(always)]
+    pub const fn new(uplink: u32, address: Addr) -> Self {
+        let address = address.words();
+        let words: [u64; 3] = [
+            uplink as u64,
+            pair(address[0], address[1]),
+            pair(address[2], address[3]),
+        ];
+        // SAFETY: as for `FlowKey::new`.
+        unsafe { core::mem::transmute::<[u64; 3], Self>(words) }
+    }
 }
 
 /// The protocols that have a pool of their own in each ENI.
@@ -357,15 +373,14 @@ pub struct Slab {
 
 /// What identifies a flow on its way into the VPC. The inside address is not part
 /// of it: an environment has one, and its link proves it.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FlowKey {
     /// Environment index.
     pub environment: u16,
     /// IP protocol number.
     pub protocol: u8,
-    /// Zero: the kernel hashes it.
-    pub reserved: u8,
+    reserved: u8,
     /// Generation of the environment.
     pub generation: u32,
     /// Destination address.
@@ -374,6 +389,49 @@ pub struct FlowKey {
     pub inside_port: Port,
     /// Destination port.
     pub remote_port: Port,
+    reserved_too: u32,
+}
+
+impl FlowKey {
+    /// A key.
+    ///
+    /// Made of whole words: the kernel hashes and compares it in pieces of four and
+    /// eight bytes, and a load that spans several smaller stores waits for all of
+    /// them to leave the store buffer.
+    #[inline(always)]
+    pub const fn new(
+        environment: u16,
+        protocol: u8,
+        generation: u32,
+        remote: Addr,
+        inside_port: Port,
+        remote_port: Port,
+    ) -> Self {
+        let remote = remote.words();
+        let words: [u64; 4] = [
+            pair(environment as u32 | (protocol as u32) << 16, generation),
+            pair(remote[0], remote[1]),
+            pair(remote[2], remote[3]),
+            pair(
+                inside_port.to_wire() as u32 | (remote_port.to_wire() as u32) << 16,
+                0,
+            ),
+        ];
+        // SAFETY: both are 32 bytes without padding, and every bit pattern is a
+        // value. On a little-endian machine the words are the fields.
+        unsafe { core::mem::transmute::<[u64; 4], Self>(words) }
+    }
+}
+
+const _: () = assert!(
+    cfg!(target_endian = "little"),
+    "keys are put together for little endian"
+);
+
+/// Two words as they follow each other in memory.
+#[inline(always)]
+const fn pair(first: u32, second: u32) -> u64 {
+    first as u64 | (second as u64) << 32
 }
 
 /// Where a flow's slot is, and which use of the slot is meant.
@@ -693,6 +751,8 @@ pub struct FlowRecord {
     pub ended: u32,
     /// TCP flags seen so far, forward << 8 | reply.
     pub tcp_flags: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// What one run of the sweep did.
@@ -840,15 +900,14 @@ impl Slot {
     /// The key of the flow's forward entry.
     #[inline(always)]
     pub fn flow_key(&self, protocol: u8) -> FlowKey {
-        FlowKey {
-            environment: self.environment(),
+        FlowKey::new(
+            self.environment(),
             protocol,
-            reserved: 0,
-            generation: self.generation.load(),
-            remote: self.remote(),
-            inside_port: self.inside_port(),
-            remote_port: self.remote_port(),
-        }
+            self.generation.load(),
+            self.remote(),
+            self.inside_port(),
+            self.remote_port(),
+        )
     }
 }
 
@@ -860,9 +919,9 @@ macro_rules! assert_sizes {
 
 assert_sizes! {
     Addr = 16, Mac = 6, Limits = 24, Meta = 32, Link = 8, Environment = 64, EnvironmentState = 64,
-    Uplink = 16, Group = 72, Eni = 128, EniState = 64, EniKey = 20, Pool = 128 + 1024, Block = 64,
-    Slab = 32 + 2048, FlowKey = 28, FlowRef = 8, Slot = 128, FragmentKey = 44, Fragment = 16,
-    NextHopKey = 20, NextHop = 16, DropKey = 8, Event = 16, FlowRecord = 80, SweepResult = 32,
+    Uplink = 16, Group = 72, Eni = 128, EniState = 64, EniKey = 24, Pool = 128 + 1024, Block = 64,
+    Slab = 32 + 2048, FlowKey = 32, FlowRef = 8, Slot = 128, FragmentKey = 44, Fragment = 16,
+    NextHopKey = 20, NextHop = 16, DropKey = 8, Event = 16, FlowRecord = 88, SweepResult = 32,
     NameKey = 8, Punt = 16 + 20 + 44 + 16 + PUNT_FRAME,
 }
 

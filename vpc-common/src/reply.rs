@@ -97,10 +97,7 @@ impl<'t, T: Tables> From<'t, T> {
             Err(reason) => return self.not_ours(reason),
         };
         let address = Addr::from_v4(ip.destination);
-        let key = EniKey {
-            uplink: self.arrival.index,
-            address,
-        };
+        let key = EniKey::new(self.arrival.index, address);
         let Some(eni) = self.tables.eni_by_address(&key) else {
             return self.not_ours(DropReason::NotAnEni);
         };
@@ -336,10 +333,7 @@ impl<'t, T: Tables> From<'t, T> {
         }
         self.learn(&arp);
         let address = Addr::from_v4(arp.target.v4());
-        let key = EniKey {
-            uplink: self.arrival.index,
-            address,
-        };
+        let key = EniKey::new(self.arrival.index, address);
         if self.tables.eni_by_address(&key).is_none() {
             return self.not_ours(DropReason::ArpIgnored);
         }

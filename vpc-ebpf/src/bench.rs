@@ -178,7 +178,7 @@ pub fn bench_forward(context: XdpContext) -> u32 {
     }
     let ifindex = packet.ifindex();
     let verdict = forward::from_environment(&Maps, &mut packet, ifindex, clock::now());
-    entry::perform(verdict, ifindex)
+    entry::perform(verdict, ifindex, &entry::FORWARD)
 }
 
 /// Restores a reply and runs the reply path on it.
@@ -190,7 +190,7 @@ pub fn bench_reply(context: XdpContext) -> u32 {
     }
     let ifindex = packet.ifindex();
     let verdict = reply::from_uplink(&Maps, &mut packet, ifindex, clock::now());
-    entry::perform(verdict, ifindex)
+    entry::perform(verdict, ifindex, &entry::REPLY)
 }
 
 /// Makes a forward packet of some flow and sends it into the topology.

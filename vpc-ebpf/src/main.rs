@@ -21,7 +21,7 @@ pub fn from_environment(context: XdpContext) -> u32 {
     let mut packet = XdpPacket::new(context);
     let ifindex = packet.ifindex();
     let verdict = forward::from_environment(&Maps, &mut packet, ifindex, clock::now());
-    entry::perform(verdict, ifindex)
+    entry::perform(verdict, ifindex, &entry::FORWARD)
 }
 
 /// On an uplink.
@@ -30,7 +30,7 @@ pub fn from_uplink(context: XdpContext) -> u32 {
     let mut packet = XdpPacket::new(context);
     let ifindex = packet.ifindex();
     let verdict = reply::from_uplink(&Maps, &mut packet, ifindex, clock::now());
-    entry::perform(verdict, ifindex)
+    entry::perform(verdict, ifindex, &entry::REPLY)
 }
 
 /// Ends what is idle: arguments are now (ns), first block, blocks, options.

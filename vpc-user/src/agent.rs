@@ -67,6 +67,9 @@ impl api::Handler for AgentHandle {
 pub async fn run(config: Config, options: AgentOptions) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    // A terminal that closes is no reason to stop serving.
+    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+    tokio::spawn(async move { while hangup.recv().await.is_some() {} });
     let (commands, inbox) = mpsc::channel();
     let (ready, started) = oneshot::channel();
     let (ended, end) = oneshot::channel();

@@ -20,9 +20,6 @@ pub struct Args {
     /// Leave after the demonstration; 0 only if every step of it held
     #[arg(long)]
     once: bool,
-    /// Print the outcome as JSON
-    #[arg(long)]
-    json: bool,
     /// Passed on: `--config FILE` runs the agent instead of the lab
     #[arg(last = true, value_name = "ARGS")]
     rest: Vec<OsString>,
@@ -39,19 +36,15 @@ pub fn perform(workspace: &Workspace, args: &Args) -> Result<()> {
 
 /// The program to become and its arguments.
 fn target(args: &Args) -> Result<(&'static str, Vec<OsString>)> {
-    let flags = [("--once", args.once), ("--json", args.json)];
-    let set = flags
-        .iter()
-        .filter(|(_, set)| *set)
-        .map(|(name, _)| OsString::from(name));
+    let once = args.once.then(|| OsString::from("--once"));
     if !args.rest.iter().any(|arg| names_config(arg)) {
-        return Ok(("lab", set.chain(args.rest.iter().cloned()).collect()));
+        return Ok((
+            "lab",
+            once.into_iter().chain(args.rest.iter().cloned()).collect(),
+        ));
     }
-    if let Some(flag) = set.into_iter().next() {
-        bail!(
-            "{} belongs to the lab and --config to the agent: give one",
-            flag.display()
-        );
+    if once.is_some() {
+        bail!("--once belongs to the lab and --config to the agent: give one");
     }
     Ok((
         "vpc",
@@ -72,7 +65,6 @@ mod tests {
     fn args(once: bool, rest: &[&str]) -> Args {
         Args {
             once,
-            json: false,
             rest: rest.iter().map(OsString::from).collect(),
         }
     }

@@ -164,20 +164,6 @@ pub fn measure(rig: &mut Rig, figures: &mut Figures) {
     let floor = cost(rig.xdp("empty"), Rig::environment(), REPEAT);
     figures.sample("test_run.empty_ns", floor);
     establish(rig);
-    for mask in [0, 0xffff] {
-        for (p, r) in [
-            ("bench_forward", "bench_restore_forward"),
-            ("bench_reply", "bench_restore_reply"),
-        ] {
-            let v: Vec<f64> = (0..7)
-                .map(|_| net(rig, p, r, ours(mask, 0, 6, ACK), REPEAT))
-                .collect();
-            eprintln!("{p} mask {mask:x}: {v:?}");
-        }
-    }
-    if std::env::var("SCALE").is_ok() {
-        std::process::exit(0);
-    }
     for (direction, program, restore) in [
         ("forward", "bench_forward", "bench_restore_forward"),
         ("reply", "bench_reply", "bench_restore_reply"),

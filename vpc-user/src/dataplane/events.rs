@@ -191,15 +191,7 @@ mod tests {
 
     #[test]
     fn totals_add_both_directions() {
-        let key = FlowKey {
-            environment: 0,
-            protocol: 6,
-            reserved: 0,
-            generation: 1,
-            remote: Addr::UNSPECIFIED,
-            inside_port: Port::new(1),
-            remote_port: Port::new(2),
-        };
+        let key = FlowKey::new(0, 6, 1, Addr::UNSPECIFIED, Port::new(1), Port::new(2));
         let record = FlowRecord {
             state: 0,
             forward_bytes: 100,
@@ -213,6 +205,7 @@ mod tests {
             last: 0,
             ended: 1,
             tcp_flags: 0,
+            reserved: 0,
         };
         let mut totals = Totals::default();
         totals.record(&record);

@@ -230,10 +230,7 @@ impl<'a> Planner<'a> {
         address: V4,
     ) -> Result<u32, Problem> {
         let mirror = self.observed.mirror;
-        let key = EniKey {
-            uplink,
-            address: Addr::from_v4(address),
-        };
+        let key = EniKey::new(uplink, Addr::from_v4(address));
         if let Some((_, eni)) = self.enis.values().find(|(taken, _)| *taken == key) {
             let (group, eni) = (config.name.to_string(), eni.clone());
             return Err(Problem::AddressTaken {
@@ -334,10 +331,7 @@ impl<'a> Planner<'a> {
             if kept || self.observed.busy.contains(index) {
                 continue;
             }
-            let key = EniKey {
-                uplink: eni.value.uplink,
-                address: eni.value.address,
-            };
+            let key = EniKey::new(eni.value.uplink, eni.value.address);
             if mirror.eni_by_address.get(&key) == Some(index) {
                 steps.push(Step::RemoveAddress(key));
             }

@@ -18,7 +18,7 @@ struct Need {
     reason: &'static str,
 }
 
-const NEEDS: [Need; 5] = [
+const NEEDS: [Need; 6] = [
     Need {
         programs: &["cc", "gcc", "clang"],
         packages: &["gcc", "libc6-dev"],
@@ -38,6 +38,11 @@ const NEEDS: [Need; 5] = [
         programs: &["ethtool"],
         packages: &["ethtool"],
         reason: "offloads of test interfaces",
+    },
+    Need {
+        programs: &["sysctl"],
+        packages: &["procps"],
+        reason: "settings of test namespaces",
     },
     Need {
         programs: &["ping"],

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// From 5.18 on there are multi-buffer frames in native XDP, live frames in
-/// program test runs, and every helper that the data path calls.
-pub const OLDEST_KERNEL: Version = Version(5, 18);
+/// The oldest long-term release whose verifier takes the programs and that has
+/// every helper they call; what the agent's own messages say too.
+pub const OLDEST_KERNEL: Version = Version(6, 1);
 
 /// Major and minor number; nothing here depends on the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn versions_are_ordered_as_numbers() {
         assert!(Version(5, 4) < OLDEST_KERNEL);
-        assert!(Version(5, 18) >= OLDEST_KERNEL && Version(6, 1) >= OLDEST_KERNEL);
+        assert!(Version(6, 1) >= OLDEST_KERNEL && Version(7, 2) >= OLDEST_KERNEL);
     }
 
     #[test]
