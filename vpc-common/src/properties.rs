@@ -252,15 +252,14 @@ impl Model {
     }
 
     fn key(&self, conn: &Conn) -> FlowKey {
-        FlowKey {
-            environment: conn.environment as u16,
-            protocol: conn.protocol,
-            reserved: 0,
-            generation: self.world.environments[conn.environment].generation,
-            remote: addr(conn.remote),
-            inside_port: crate::addr::Port::new(conn.inside_port),
-            remote_port: crate::addr::Port::new(conn.remote_port),
-        }
+        FlowKey::new(
+            conn.environment as u16,
+            conn.protocol,
+            self.world.environments[conn.environment].generation,
+            addr(conn.remote),
+            crate::addr::Port::new(conn.inside_port),
+            crate::addr::Port::new(conn.remote_port),
+        )
     }
 
     fn run(&mut self, link: In, frame: &[u8]) -> (Kind, Vec<u8>) {

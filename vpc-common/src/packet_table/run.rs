@@ -451,15 +451,14 @@ impl<'m> Run<'m> {
 
     /// The key of a flow of the environment as it is now.
     pub fn key(&self, conn: &Conn) -> FlowKey {
-        FlowKey {
-            environment: conn.environment as u16,
-            protocol: conn.protocol,
-            reserved: 0,
-            generation: self.world.environments[conn.environment].generation,
-            remote: addr(conn.remote),
-            inside_port: Port::new(conn.inside_port),
-            remote_port: Port::new(conn.remote_port),
-        }
+        FlowKey::new(
+            conn.environment as u16,
+            conn.protocol,
+            self.world.environments[conn.environment].generation,
+            addr(conn.remote),
+            Port::new(conn.inside_port),
+            Port::new(conn.remote_port),
+        )
     }
 
     fn next_id(&self, conn: &Conn) -> u16 {

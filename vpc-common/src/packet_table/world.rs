@@ -151,10 +151,8 @@ impl World {
 
     /// The addresses of the ENIs.
     pub fn eni_keys(&self) -> Vec<(EniKey, u32)> {
-        let key = |(index, eni): (usize, &Eni)| {
-            let (uplink, address) = (eni.uplink, eni.address);
-            (EniKey { uplink, address }, index as u32)
-        };
+        let key =
+            |(index, eni): (usize, &Eni)| (EniKey::new(eni.uplink, eni.address), index as u32);
         self.enis.iter().enumerate().map(key).collect()
     }
 }

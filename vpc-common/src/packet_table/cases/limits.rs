@@ -42,13 +42,29 @@ cases! {
         environment.flow_interval_ns = 4_000_000_000;
         environment.flow_burst_ns = 8_000_000_000;
         run.configure();
-        for port in 0..3 {
+        for port in 0..2 {
             run.open(&Conn::new_udp(0, 40_000 + port));
         }
         refused(run, &Conn::new_udp(0, 40_003), DropReason::NewFlowRate);
         let first = Conn::new_udp(0, 40_000);
         run.forwards(&first, &first.udp(b"on"), &[]);
         run.open(&Conn::new_udp(1, 40_003));
+    }
+
+    fn without_a_burst_one_flow_passes_at_a_time(run) {
+        run.world.environments[0].flow_interval_ns = 4_000_000_000;
+        run.configure();
+        run.open(&Conn::new_udp(0, 40_000));
+        refused(run, &Conn::new_udp(0, 40_001), DropReason::NewFlowRate);
+    }
+
+    fn an_emptied_group_has_no_way(run) {
+        let conn = Conn::new_udp(0, 40_000);
+        run.open(&conn);
+        run.world.groups[0].count = 0;
+        run.configure();
+        refused(run, &Conn::new_udp(0, 40_001), DropReason::NoRoute);
+        run.forwards(&conn, &conn.udp(b"on"), &[]);
     }
 
     fn the_last_port_is_used_and_then_none(run) {
