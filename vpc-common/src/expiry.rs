@@ -79,10 +79,13 @@ pub fn reopen<T: Tables>(
     {
         return false;
     }
-    if !export(tables, slot, state, true) {
+    if export(tables, slot, state, true) {
+        slot.begin(now, expected_ack);
+    } else {
+        // Nobody takes the record: the next one tells of both connections.
         tables.count(Stat::RecordsDeferred);
+        slot.begin_uncounted(now, expected_ack);
     }
-    slot.begin(now, expected_ack);
     slot.state.store(state.with_phase(Phase::TcpSynSent).0);
     tables.count(Stat::FlowsOpened);
     tables.count(Stat::FlowsExpired);

@@ -822,9 +822,9 @@ impl Slot {
     /// Sets to nothing what a connection has carried, before its first packet.
     #[inline(always)]
     pub fn begin(&self, now: Tick, expected_ack: u32) {
-        self.expected_ack.store(expected_ack);
-        self.reply_next.store(0);
+        self.begin_uncounted(now, expected_ack);
         self.tcp_flags.store(0);
+        self.created.store(now.0);
         for word in [
             &self.forward_bytes,
             &self.forward_packets,
@@ -837,9 +837,15 @@ impl Slot {
         }
         self.exported_forward_packets.store(0);
         self.exported_reply_packets.store(0);
+    }
+
+    /// Begins a connection that is counted on from the one before it.
+    #[inline(always)]
+    pub fn begin_uncounted(&self, now: Tick, expected_ack: u32) {
+        self.expected_ack.store(expected_ack);
+        self.reply_next.store(0);
         self.forward_last.store(now.0);
         self.reply_last.store(now.0);
-        self.created.store(now.0);
     }
 
     /// Sets the other end.

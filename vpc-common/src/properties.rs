@@ -202,6 +202,8 @@ enum Op {
     Back(usize),
     /// A stranger answers one of the flows.
     Stranger(usize),
+    /// The environment of one of the flows resets it and connects again.
+    Again(usize),
     Pass(u32),
     Sweep(u64),
     Recycle(usize),
@@ -215,6 +217,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
             .prop_map(|(e, tcp, port, far)| Op::Out(e, tcp, port, far)),
         6 => any::<usize>().prop_map(Op::Back),
         2 => any::<usize>().prop_map(Op::Stranger),
+        2 => any::<usize>().prop_map(Op::Again),
         3 => prop_oneof![Just(1u32), Just(59), Just(100), Just(400)].prop_map(Op::Pass),
         3 => (0u64..4).prop_map(Op::Sweep),
         1 => (0usize..3).prop_map(Op::Recycle),
@@ -305,6 +308,20 @@ impl Model {
         }
         self.live.insert(key, (conn, address, port));
         self.carry(key, 0, &frame);
+    }
+
+    fn again(&mut self, n: usize) {
+        let Some((key, conn, _, port)) = self.nth(n) else {
+            return;
+        };
+        if conn.protocol != TCP || self.key(&conn) != key || !self.is_open(&key) {
+            return;
+        }
+        let frame = conn.tcp("R", 2, 0, b"").frame();
+        assert_eq!(self.run(conn.link(), &frame).0, Kind::Send);
+        self.carry(key, 0, &frame);
+        self.out(conn);
+        assert_eq!(self.live[&key].2, port);
     }
 
     fn is_open(&self, key: &FlowKey) -> bool {
@@ -407,6 +424,7 @@ impl Model {
                 });
             }
             Op::Back(n) => self.back(n, false),
+            Op::Again(n) => self.again(n),
             Op::Stranger(n) => self.back(n, true),
             Op::Pass(seconds) => self.now += u64::from(seconds) * 1_000_000_000,
             Op::Sweep(options) => {
