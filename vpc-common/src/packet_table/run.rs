@@ -11,7 +11,7 @@ use super::{
     world::{self, *},
 };
 use crate::{
-    addr::{Port, V4},
+    addr::Port,
     audit::{self, Unlinked},
     drop::DropReason,
     expiry::SweepOptions,
@@ -807,10 +807,5 @@ impl Conn {
     pub fn udp_back(&self, run: &Run<'_>, data: &[u8]) -> Built {
         self.back(run)
             .udp(self.remote_port, run.outside(self).1, data)
-    }
-
-    /// Whether an address may be a remote: for cases that try those that may not.
-    pub const fn is_to_unicast(&self) -> bool {
-        V4::new(self.remote).is_unicast()
     }
 }
