@@ -132,14 +132,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// A middling host: 16,384 environments, 262,144 flows (32 MiB of slots and as
-    /// much again for the forward hash).
+    /// A middling host: 16,384 environments, 524,288 flows (64 MiB of slots and about
+    /// as much again for the forward hash). Both pools of each ENI find their first
+    /// blocks even when every ENI is busy.
     pub const DEFAULT: Self = Self {
         environments: 16_384,
         uplinks: 256,
-        enis: 1_024,
+        enis: 256,
         next_hops: 4_096,
-        blocks: 1_024,
+        blocks: 2_048,
         fragments: 4_096,
     };
 

@@ -3,6 +3,7 @@
 
 use std::{fs, io, path::Path};
 
+use crate::OBJECT;
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, MapError, MapInfo},
@@ -17,8 +18,6 @@ use super::{
     spec::{self, Shape, TableSpec},
     start_error::StartError,
 };
-
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vpc-ebpf"));
 
 /// Folder of the tables under the folder of pins.
 pub const MAPS: &str = "maps";
