@@ -13,3 +13,4 @@ pub mod entry;
 pub mod maps;
 pub mod packet;
 pub mod sweep;
+pub mod trace;

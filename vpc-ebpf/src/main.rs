@@ -12,7 +12,7 @@ use vpc_ebpf::{
     clock, entry,
     maps::{Maps, count_dropped},
     packet::XdpPacket,
-    sweep as sweeping,
+    sweep as sweeping, trace,
 };
 
 /// On an environment's link.
@@ -21,6 +21,7 @@ pub fn from_environment(context: XdpContext) -> u32 {
     let mut packet = XdpPacket::new(context);
     let ifindex = packet.ifindex();
     let verdict = forward::from_environment(&Maps, &mut packet, ifindex, clock::now());
+    trace::verdict(packet.context(), ifindex, verdict);
     entry::perform(verdict, ifindex, &entry::FORWARD)
 }
 
@@ -30,6 +31,7 @@ pub fn from_uplink(context: XdpContext) -> u32 {
     let mut packet = XdpPacket::new(context);
     let ifindex = packet.ifindex();
     let verdict = reply::from_uplink(&Maps, &mut packet, ifindex, clock::now());
+    trace::verdict(packet.context(), ifindex, verdict);
     entry::perform(verdict, ifindex, &entry::REPLY)
 }
 

@@ -35,6 +35,12 @@ impl XdpPacket {
         Self { context }
     }
 
+    /// Its context.
+    #[inline(always)]
+    pub const fn context(&self) -> &XdpContext {
+        &self.context
+    }
+
     /// Interface it arrived on.
     #[inline(always)]
     pub fn ifindex(&self) -> u32 {

@@ -15,6 +15,7 @@ use vpc_common::drop::DropReason;
 
 use crate::{
     config::DEFAULT_SOCKET,
+    dataplane::{OpenError, StartError},
     model::{AttachRequest, NameError, ObjectName, parse_mac},
     print::FlowOrder,
 };
@@ -320,7 +321,11 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         let error = cause.downcast_ref::<io::Error>();
         error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     };
-    if error.chain().any(|cause| cause.is::<Cannot>()) {
+    let no_bpffs = matches!(
+        error.downcast_ref(),
+        Some(OpenError::Start(StartError::NotBpffs { .. }))
+    );
+    if no_bpffs || error.chain().any(|cause| cause.is::<Cannot>()) {
         2
     } else if error.chain().any(broken_pipe) {
         // The reader of a listing has seen enough, as in `vpc flows | head`.

@@ -25,6 +25,7 @@ pub(super) fn agent(args: AgentArgs, socket: Option<&Path>, out: &mut impl Write
         config.socket = socket.to_path_buf();
     }
     require_root("vpc agent")?;
+    require_kernel()?;
     start_log(args.log)?;
     let runtime = tokio::runtime::Runtime::new().context("the agent's threads cannot start")?;
     runtime.block_on(run(config, &args, out))
@@ -93,6 +94,35 @@ fn require_root(command: &str) -> Result<()> {
         "`{command}` loads kernel programs and needs root: run it with sudo"
     ))
     .into())
+}
+
+/// The oldest kernel whose verifier takes the programs.
+const OLDEST_KERNEL: (u32, u32) = (6, 1);
+
+/// Refuses a machine on which the programs cannot run.
+fn require_kernel() -> Result<()> {
+    const BTF: &str = "/sys/kernel/btf/vmlinux";
+    if !Path::new(BTF).exists() {
+        return Err(Cannot(format!(
+            "the kernel has no {BTF}: use a kernel built with CONFIG_DEBUG_INFO_BTF"
+        ))
+        .into());
+    }
+    let release = nix::sys::utsname::uname()?
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|part| part.parse::<u32>().ok());
+    let (major, minor) = (numbers.next().flatten(), numbers.next().flatten());
+    match major.zip(minor) {
+        Some(found) if found < OLDEST_KERNEL => Err(Cannot(format!(
+            "the kernel is {release} and the programs need 6.1 or later: upgrade it"
+        ))
+        .into()),
+        _ => Ok(()),
+    }
 }
 
 /// Sends the log to standard error, which leaves standard output to listings.

@@ -131,6 +131,8 @@ impl Programs {
             let found: &mut RawTracePoint = found.try_into().map_err(refused(name))?;
             found.load().map_err(refused(name))?;
         }
+        #[cfg(feature = "trace")]
+        trace(&mut ebpf);
         Ok(Self { ebpf, links })
     }
 
@@ -260,4 +262,23 @@ mod tests {
         assert_eq!(Hook::parse("uplink-"), None);
         assert_eq!(Hook::parse("other-1"), None);
     }
+}
+
+/// Carries the programs' records into the agent's log, from a thread that ends with
+/// the process.
+#[cfg(feature = "trace")]
+fn trace(ebpf: &mut Ebpf) {
+    let mut logger = match aya_log::EbpfLogger::init(ebpf) {
+        Ok(logger) => logger,
+        Err(error) => {
+            tracing::warn!(%error, "the programs' records cannot be read");
+            return;
+        }
+    };
+    std::thread::spawn(move || {
+        loop {
+            logger.flush();
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    });
 }
