@@ -1,0 +1,162 @@
+//! What the agent decided: links, environments, uplinks, ENIs and their names.
+
+use super::{GROUP_ENIS, pair};
+use crate::{
+    addr::{Addr, Mac},
+    state::Timeouts,
+};
+
+/// What an interface is, by ifindex.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Link {
+    /// [`Link::ENVIRONMENT`] or [`Link::UPLINK`].
+    pub kind: u32,
+    /// Index into the table of that kind.
+    pub index: u32,
+}
+
+impl Link {
+    /// An environment's veth or tap.
+    pub const ENVIRONMENT: u32 = 1;
+    /// The interface on which a VPC is reachable.
+    pub const UPLINK: u32 = 2;
+}
+
+/// One execution environment, as the agent decided.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Environment {
+    /// Raised when the index is given to another environment and when this one
+    /// is detached, so that no flow outlives its environment.
+    pub generation: u32,
+    /// Its interface; 0 while nothing is attached.
+    pub ifindex: u32,
+    /// The only source address it may use.
+    pub address: Addr,
+    /// The address the program answers for on the link.
+    pub gateway: Addr,
+    /// Index into the groups.
+    pub group: u32,
+    /// IP MTU of the link, bytes.
+    pub mtu: u32,
+    /// Open flows it may have.
+    pub flow_quota: u32,
+    /// Nanoseconds between new flows at its sustained rate; 0 = unlimited.
+    pub flow_interval_ns: u32,
+    /// How far ahead of that rate it may run, nanoseconds: burst × interval.
+    pub flow_burst_ns: u64,
+}
+
+/// The interface on which one tenant VPC is reachable.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Uplink {
+    /// Its interface; 0 while unused.
+    pub ifindex: u32,
+    /// IP MTU, bytes.
+    pub mtu: u32,
+    /// Its MAC: source of what leaves, answer to ARP for every ENI on it.
+    pub mac: Mac,
+    /// [`Uplink::SHARED`] and [`Uplink::PARTIAL_CHECKSUMS`].
+    pub flags: u16,
+}
+
+impl Uplink {
+    /// The host uses the interface too: what is not for an ENI is passed to its
+    /// stack rather than dropped.
+    pub const SHARED: u16 = 1;
+    /// Frames may arrive with half-made checksums: a veth or tap, never a NIC.
+    pub const PARTIAL_CHECKSUMS: u16 = 2;
+}
+
+/// The ENIs that serve one (subnet, security-group set).
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Group {
+    /// How many of `enis` are in use.
+    pub count: u32,
+    /// Fills the word.
+    pub reserved: u32,
+    /// ENI indices in order of preference: the next is used when one is full.
+    pub enis: [u32; GROUP_ENIS],
+}
+
+/// One Hyperplane ENI, as the agent decided.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Eni {
+    /// Its address in the VPC; unspecified while the index is unused.
+    pub address: Addr,
+    /// First address of its subnet.
+    pub subnet: Addr,
+    /// Where destinations outside the subnet go; unspecified = nowhere.
+    pub router: Addr,
+    /// Prefix length of the subnet within the IPv4-mapped address: 96 + n.
+    pub prefix_len: u32,
+    /// Index of its uplink.
+    pub uplink: u32,
+    /// Connections over both protocols, at most [`ENI_CONNECTIONS`](super::ENI_CONNECTIONS).
+    pub connection_limit: u32,
+    /// Connections at which the agent is told once: 80 % of the limit.
+    pub high_water: u32,
+    /// Idle timeouts of its flows.
+    pub timeouts: Timeouts,
+}
+
+/// An ENI's address on its uplink.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct EniKey {
+    /// Uplink index.
+    pub uplink: u32,
+    reserved: u32,
+    /// The address.
+    pub address: Addr,
+}
+
+impl EniKey {
+    /// A key; of whole words, as [`FlowKey::new`](super::FlowKey::new).
+    #[inline(always)]
+    pub const fn new(uplink: u32, address: Addr) -> Self {
+        let address = address.words();
+        let words: [u64; 3] = [
+            uplink as u64,
+            pair(address[0], address[1]),
+            pair(address[2], address[3]),
+        ];
+        // SAFETY: as for `FlowKey::new`.
+        unsafe { core::mem::transmute::<[u64; 3], Self>(words) }
+    }
+}
+
+/// What a [`Name`] belongs to.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct NameKey {
+    /// One of the constants.
+    pub kind: u32,
+    /// Index into the table of that kind.
+    pub index: u32,
+}
+
+impl NameKey {
+    /// An environment.
+    pub const ENVIRONMENT: u32 = 1;
+    /// An uplink.
+    pub const UPLINK: u32 = 2;
+    /// An ENI.
+    pub const ENI: u32 = 3;
+    /// A group of ENIs.
+    pub const GROUP: u32 = 4;
+    /// Not a name: the far end of an environment's veth that the agent prepared.
+    pub const ENVIRONMENT_PEER: u32 = 5;
+    /// Not a name: the far end of an uplink's veth that the agent prepared.
+    pub const UPLINK_PEER: u32 = 6;
+}
+
+/// Bytes of a name at most.
+pub const NAME_LEN: usize = 64;
+
+/// A name in UTF-8, padded with zero bytes.
+pub type Name = [u8; NAME_LEN];

@@ -1,0 +1,274 @@
+//! Flows: how they are found, what is known of them, where their fragments go.
+
+use super::pair;
+use crate::{
+    addr::{Addr, Port},
+    atomic::{Shared32, Shared64},
+    state::State,
+    time::Tick,
+};
+
+/// What identifies a flow on its way into the VPC. The inside address is not part
+/// of it: an environment has one, and its link proves it.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FlowKey {
+    /// Environment index.
+    pub environment: u16,
+    /// IP protocol number.
+    pub protocol: u8,
+    reserved: u8,
+    /// Generation of the environment.
+    pub generation: u32,
+    /// Destination address.
+    pub remote: Addr,
+    /// Source port of the environment.
+    pub inside_port: Port,
+    /// Destination port.
+    pub remote_port: Port,
+    reserved_too: u32,
+}
+
+impl FlowKey {
+    /// A key.
+    ///
+    /// Made of whole words: the kernel hashes and compares it in pieces of four and
+    /// eight bytes, and a load that spans several smaller stores waits for all of
+    /// them to leave the store buffer.
+    #[inline(always)]
+    pub const fn new(
+        environment: u16,
+        protocol: u8,
+        generation: u32,
+        remote: Addr,
+        inside_port: Port,
+        remote_port: Port,
+    ) -> Self {
+        let remote = remote.words();
+        let words: [u64; 4] = [
+            pair(environment as u32 | (protocol as u32) << 16, generation),
+            pair(remote[0], remote[1]),
+            pair(remote[2], remote[3]),
+            pair(
+                inside_port.to_wire() as u32 | (remote_port.to_wire() as u32) << 16,
+                0,
+            ),
+        ];
+        // SAFETY: both are 32 bytes without padding, and every bit pattern is a
+        // value. On a little-endian machine the words are the fields.
+        unsafe { core::mem::transmute::<[u64; 4], Self>(words) }
+    }
+}
+
+/// Where a flow's slot is, and which use of the slot is meant.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlowRef {
+    /// Slot index.
+    pub slot: u32,
+    /// [`State::epoch`] of the slot while the flow lives.
+    pub epoch: u32,
+}
+
+/// One flow, and one port of an ENI: two cache lines. The forward path touches
+/// the first only; the reply path reads the first and writes the second.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Slot {
+    /// A [`State`]; moved by compare-and-swap only. Everything else is written
+    /// between `Claiming` and open, except counters and stamps.
+    pub state: Shared64,
+    /// The ENI's generation when the verdict was reached.
+    pub verdict_generation: Shared64,
+    /// Bytes of IP packets into the VPC.
+    pub forward_bytes: Shared64,
+    /// Packets into the VPC.
+    pub forward_packets: Shared64,
+    /// The other end.
+    pub remote: [Shared32; 4],
+    /// Environment index << 16 | ENI index.
+    pub owners: Shared32,
+    /// Inside port << 16 | remote port, both as on the wire.
+    pub ports: Shared32,
+    /// Next hop index << 16 | outside port as on the wire.
+    pub next_hop: Shared32,
+    /// [`Tick`] of the last packet into the VPC.
+    pub forward_last: Shared32,
+
+    /// Bytes of IP packets to the environment.
+    pub reply_bytes: Shared64,
+    /// Packets to the environment.
+    pub reply_packets: Shared64,
+    /// `forward_bytes` as last exported by the sweep.
+    pub exported_forward_bytes: Shared64,
+    /// `reply_bytes` as last exported by the sweep.
+    pub exported_reply_bytes: Shared64,
+    /// `forward_packets` as last exported, modulo 2^32.
+    pub exported_forward_packets: Shared32,
+    /// `reply_packets` as last exported, modulo 2^32.
+    pub exported_reply_packets: Shared32,
+    /// [`Tick`] of the last packet to the environment.
+    pub reply_last: Shared32,
+    /// [`Tick`] at which the flow opened.
+    pub created: Shared32,
+    /// Generation of the environment.
+    pub generation: Shared32,
+    /// TCP: the next sequence number of the remote, as its segments tell.
+    pub reply_next: Shared32,
+    /// TCP: the acknowledgment that answers the opening SYN.
+    pub expected_ack: Shared32,
+    /// TCP flags seen, forward << 8 | reply, in the low 16 bits.
+    pub tcp_flags: Shared32,
+}
+
+/// Views of the packed words of a slot.
+impl Slot {
+    /// The state word.
+    #[inline(always)]
+    pub fn state(&self) -> State {
+        State(self.state.load())
+    }
+
+    /// The other end.
+    #[inline(always)]
+    pub fn remote(&self) -> Addr {
+        Addr::from_words([
+            self.remote[0].load(),
+            self.remote[1].load(),
+            self.remote[2].load(),
+            self.remote[3].load(),
+        ])
+    }
+
+    /// Sets to nothing what a connection has carried, before its first packet.
+    #[inline(always)]
+    pub fn begin(&self, now: Tick, expected_ack: u32) {
+        self.begin_uncounted(now, expected_ack);
+        self.tcp_flags.store(0);
+        self.created.store(now.0);
+        for word in [
+            &self.forward_bytes,
+            &self.forward_packets,
+            &self.reply_bytes,
+            &self.reply_packets,
+            &self.exported_forward_bytes,
+            &self.exported_reply_bytes,
+        ] {
+            word.store(0);
+        }
+        self.exported_forward_packets.store(0);
+        self.exported_reply_packets.store(0);
+    }
+
+    /// Begins a connection that is counted on from the one before it.
+    #[inline(always)]
+    pub fn begin_uncounted(&self, now: Tick, expected_ack: u32) {
+        self.expected_ack.store(expected_ack);
+        self.reply_next.store(0);
+        self.forward_last.store(now.0);
+        self.reply_last.store(now.0);
+    }
+
+    /// Sets the other end.
+    #[inline(always)]
+    pub fn set_remote(&self, remote: Addr) {
+        for (word, value) in self.remote.iter().zip(remote.words()) {
+            word.store(value);
+        }
+    }
+
+    /// Environment index.
+    #[inline(always)]
+    pub fn environment(&self) -> u16 {
+        (self.owners.load() >> 16) as u16
+    }
+
+    /// ENI index.
+    #[inline(always)]
+    pub fn eni(&self) -> u16 {
+        self.owners.load() as u16
+    }
+
+    /// Source port of the environment.
+    #[inline(always)]
+    pub fn inside_port(&self) -> Port {
+        Port::from_wire((self.ports.load() >> 16) as u16)
+    }
+
+    /// Port of the other end.
+    #[inline(always)]
+    pub fn remote_port(&self) -> Port {
+        Port::from_wire(self.ports.load() as u16)
+    }
+
+    /// Source port on the ENI.
+    #[inline(always)]
+    pub fn outside_port(&self) -> Port {
+        Port::from_wire(self.next_hop.load() as u16)
+    }
+
+    /// Next hop index.
+    #[inline(always)]
+    pub fn next_hop(&self) -> u16 {
+        (self.next_hop.load() >> 16) as u16
+    }
+
+    /// The last packet of either direction.
+    #[inline(always)]
+    pub fn last(&self) -> Tick {
+        let (forward, reply) = (Tick(self.forward_last.load()), Tick(self.reply_last.load()));
+        if forward.since(reply) > 0 {
+            forward
+        } else {
+            reply
+        }
+    }
+
+    /// The key of the flow's forward entry.
+    #[inline(always)]
+    pub fn flow_key(&self, protocol: u8) -> FlowKey {
+        FlowKey::new(
+            self.environment(),
+            protocol,
+            self.generation.load(),
+            self.remote(),
+            self.inside_port(),
+            self.remote_port(),
+        )
+    }
+}
+
+/// A datagram of which the first fragment was seen.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FragmentKey {
+    /// Interface it arrives on.
+    pub ifindex: u32,
+    /// Generation of the environment, 0 on an uplink.
+    pub generation: u32,
+    /// Source address.
+    pub source: Addr,
+    /// Destination address.
+    pub destination: Addr,
+    /// IPv4 identification, as on the wire.
+    pub id: u16,
+    /// IP protocol number.
+    pub protocol: u16,
+}
+
+/// Where the other fragments of a datagram go.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fragment {
+    /// The flow.
+    pub flow: FlowRef,
+    /// [`Tick`] of the first fragment.
+    pub created: u32,
+    /// Identification on the outside, as on the wire.
+    pub outside_id: u16,
+    /// Zero.
+    pub reserved: u16,
+}
+
+/// How long fragments of a datagram are waited for, seconds.
+pub const FRAGMENT_SECS: u32 = 2;

@@ -1,0 +1,77 @@
+//! How much there can be: of ports and blocks by nature, of the rest as the tables
+//! are created.
+
+/// Ports of a block; slots of a block.
+pub const BLOCK_PORTS: u32 = 256;
+/// Blocks of the 16-bit port space.
+pub const POOL_BLOCKS: usize = 256;
+/// The first block of ports an ENI may use: 1024 and up, because tenants open
+/// 1024-65535 in their network ACLs (RFC 6056 §3.2).
+pub const FIRST_BLOCK: usize = 4;
+/// Ports of a pool: 64,512.
+pub const POOL_PORTS: u32 = (POOL_BLOCKS - FIRST_BLOCK) as u32 * BLOCK_PORTS;
+/// Blocks a pool takes before it first reuses one, so that ports stay hard to
+/// guess while few are in use (RFC 6056).
+pub const POOL_INITIAL_BLOCKS: u32 = 4;
+/// Connections over both protocols that one ENI carries (AWS: 65,000).
+pub const ENI_CONNECTIONS: u32 = 65_000;
+/// ENIs of one group at most.
+pub const GROUP_ENIS: usize = 16;
+/// Blocks of the slab at most: 4,194,304 flows.
+pub const SLAB_BLOCKS_MAX: usize = 64 * 64 * 4;
+
+/// How many entries each table gets, fixed when the tables are created.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Environments attached at a time, at most 65,536.
+    pub environments: u32,
+    /// Uplinks, at most 65,536.
+    pub uplinks: u32,
+    /// ENIs and groups, at most 65,536 each.
+    pub enis: u32,
+    /// Neighbours on all uplinks, at most 65,536.
+    pub next_hops: u32,
+    /// Flows at a time, in blocks of 256; at most [`SLAB_BLOCKS_MAX`] blocks.
+    pub blocks: u32,
+    /// Fragmented datagrams in flight.
+    pub fragments: u32,
+}
+
+impl Limits {
+    /// A middling host: 16,384 environments, 524,288 flows (64 MiB of slots and about
+    /// as much again for the forward hash). Both pools of each ENI find their first
+    /// blocks even when every ENI is busy.
+    pub const DEFAULT: Self = Self {
+        environments: 16_384,
+        uplinks: 256,
+        enis: 256,
+        next_hops: 4_096,
+        blocks: 2_048,
+        fragments: 4_096,
+    };
+
+    /// Slots in all.
+    pub const fn slots(&self) -> u32 {
+        self.blocks * BLOCK_PORTS
+    }
+
+    /// Entries of the forward hash: one for each slot. It is never full before the
+    /// slab is, because an entry goes before its slot does; and it is no larger,
+    /// because its buckets are what misses the cache.
+    pub const fn flows(&self) -> u32 {
+        self.slots()
+    }
+}
+
+/// What the pinned tables were created for.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Meta {
+    /// [`LAYOUT`](super::LAYOUT) of the agent that created the tables.
+    pub layout: u32,
+    /// 1 once the agent has filled the slab's bitmap.
+    pub ready: u32,
+    /// What the tables were created with.
+    pub limits: Limits,
+}

@@ -1,0 +1,77 @@
+//! Keys and values of the maps: the contract between the kernel programs and the
+//! agent, byte for byte.
+//!
+//! Every type is `repr(C)` without padding (the kernel hashes bytes), holds no
+//! enum and no `bool`, and has its size asserted. Each table has one writer: the
+//! *agent* writes what it decided, the *kernel* writes what it observed; a value
+//! that both would write is split in two. Changing anything here means raising
+//! [`LAYOUT`], which the agent compares with what is pinned before it adopts it.
+
+mod config;
+mod count;
+mod flow;
+mod limits;
+pub mod name;
+mod observed;
+mod pool;
+pub mod program;
+mod ring;
+
+pub use config::{Eni, EniKey, Environment, Group, Link, NAME_LEN, Name, NameKey, Uplink};
+pub use count::{DropKey, Owner, OwnerKind, Stat};
+pub use flow::{FRAGMENT_SECS, FlowKey, FlowRef, Fragment, FragmentKey, Slot};
+pub use limits::{
+    BLOCK_PORTS, ENI_CONNECTIONS, FIRST_BLOCK, GROUP_ENIS, Limits, Meta, POOL_BLOCKS,
+    POOL_INITIAL_BLOCKS, POOL_PORTS, SLAB_BLOCKS_MAX,
+};
+pub use observed::{EniState, EnvironmentState, NextHop, NextHopKey};
+pub use pool::{Block, POOLS_PER_ENI, Pool, Slab};
+pub use ring::{Event, FlowRecord, PUNT_FRAME, Punt, SweepResult};
+
+use crate::addr::{Addr, Mac};
+
+/// Raised with every change of this module that changes a byte.
+pub const LAYOUT: u32 = 1;
+
+const _: () = assert!(
+    cfg!(target_endian = "little"),
+    "keys are put together for little endian"
+);
+
+/// Two words as they follow each other in memory.
+#[inline(always)]
+const fn pair(first: u32, second: u32) -> u64 {
+    first as u64 | (second as u64) << 32
+}
+
+macro_rules! assert_sizes {
+    ($($type:ty = $size:expr),+ $(,)?) => {
+        $(const _: () = assert!(size_of::<$type>() == $size, stringify!($type));)+
+    };
+}
+
+assert_sizes! {
+    Addr = 16, Mac = 6, Limits = 24, Meta = 32, Link = 8, Environment = 64, EnvironmentState = 64,
+    Uplink = 16, Group = 72, Eni = 128, EniState = 64, EniKey = 24, Pool = 128 + 1024, Block = 64,
+    Slab = 32 + 2048, FlowKey = 32, FlowRef = 8, Slot = 128, FragmentKey = 44, Fragment = 16,
+    NextHopKey = 20, NextHop = 16, DropKey = 8, Event = 16, FlowRecord = 88, SweepResult = 32,
+    NameKey = 8, Punt = 16 + 20 + 44 + 16 + PUNT_FRAME,
+}
+
+#[cfg(feature = "user")]
+mod pod {
+    //! `Pod` lets aya copy a value byte for byte to and from a map.
+    macro_rules! pod {
+        ($($type:ident),+ $(,)?) => {
+            $(
+                // SAFETY: `repr(C)`, no padding (the sizes above), no pointer, no
+                // bit pattern that is not a value.
+                unsafe impl aya::Pod for $crate::layout::$type {}
+            )+
+        };
+    }
+    pod! {
+        Meta, Link, Environment, Uplink, Group, Eni, EniKey, FlowKey, FlowRef, FragmentKey,
+        Fragment, NextHopKey, NameKey, DropKey, Event, FlowRecord, SweepResult, Punt,
+    }
+}
