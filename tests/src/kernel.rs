@@ -35,6 +35,7 @@ use crate::netns::Namespace;
 const FRAGMENTS: u32 = 4_096;
 const DROPS: u32 = 4_096;
 const SLOTS: u32 = BLOCKS * BLOCK_PORTS;
+const BUCKETS: u32 = (SLOTS / 2).next_power_of_two();
 /// What `struct xdp_md` is made of.
 const CONTEXT_WORDS: usize = 6;
 
@@ -97,7 +98,8 @@ pub struct Kernel {
     links: HashTable<MapData, u32, Link>,
     eni_by_address: HashTable<MapData, EniKey, u32>,
     next_hop_by_address: HashTable<MapData, NextHopKey, u32>,
-    flows: HashTable<MapData, FlowKey, FlowRef>,
+    flow_hash: Array<MapData, FlowHash>,
+    buckets: Mapped<Bucket>,
     fragments: HashTable<MapData, FragmentKey, Fragment>,
     drops: HashTable<MapData, DropKey, u64>,
     stats: PerCpuArray<MapData, u64>,
@@ -157,7 +159,7 @@ impl Kernel {
             (name::POOLS, ENIS * POOLS_PER_ENI),
             (name::BLOCKS, BLOCKS),
             (name::SLOTS, SLOTS),
-            (name::FLOW_BY_TUPLE, SLOTS + SLOTS / 4),
+            (name::FLOW_BY_TUPLE, BUCKETS),
             (name::FRAGMENTS, FRAGMENTS),
             (name::NEXT_HOP_BY_ADDRESS, NEXT_HOPS),
             (name::NEXT_HOPS, NEXT_HOPS),
@@ -184,7 +186,8 @@ impl Kernel {
             links: take(&mut ebpf, name::LINK_BY_IFINDEX),
             eni_by_address: take(&mut ebpf, name::ENI_BY_ADDRESS),
             next_hop_by_address: take(&mut ebpf, name::NEXT_HOP_BY_ADDRESS),
-            flows: take(&mut ebpf, name::FLOW_BY_TUPLE),
+            flow_hash: take(&mut ebpf, name::FLOW_HASH),
+            buckets: Mapped::new(&mut ebpf, name::FLOW_BY_TUPLE, BUCKETS),
             fragments: take(&mut ebpf, name::FRAGMENTS),
             drops: take(&mut ebpf, name::DROPS),
             stats: take(&mut ebpf, name::STATS),
@@ -307,7 +310,15 @@ impl Machine for Kernel {
         self.blocks.clear();
         self.slots.clear();
         self.next_hops.clear();
-        empty(&mut self.flows);
+        self.buckets.clear();
+        let hash = FlowHash {
+            multipliers: std::array::from_fn(|i| {
+                (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+            }),
+            mask: BUCKETS - 1,
+            reserved: 0,
+        };
+        self.flow_hash.set(0, hash, 0).expect("set the hash");
         empty(&mut self.fragments);
         empty(&mut self.drops);
         for reason in DropReason::ALL {
@@ -381,10 +392,22 @@ impl Machine for Kernel {
     }
 
     fn flows(&self) -> HashMap<FlowKey, FlowRef> {
-        self.flows
+        let words = self
+            .buckets
+            .values()
             .iter()
-            .collect::<Result<_, _>>()
-            .expect("read the flows")
+            .flat_map(|bucket| &bucket.entries);
+        let entries = words.map(|word| word.load()).filter(|word| *word != 0);
+        entries
+            .map(|word| {
+                let flow = FlowRef {
+                    slot: (word & 0xff_ffff) as u32 - 1,
+                    epoch: (word >> 32) as u32,
+                };
+                let slot = &self.slots.values()[flow.slot as usize];
+                (slot.flow_key(slot.state().protocol()), flow)
+            })
+            .collect()
     }
 
     fn age_fragments(&mut self, ticks: u32) {

@@ -48,6 +48,11 @@ pub struct Double {
     pub blocks: Vec<Block>,
     /// By index.
     pub slots: Vec<Slot>,
+    /// The index of flows as the kernel has it. The double's own entries are in
+    /// `flows`; [`crate::flow_index`] is held against a map in its tests.
+    pub buckets: Vec<Bucket>,
+    /// How keys are hashed.
+    pub flow_hash: FlowHash,
     /// Forward entries.
     pub flows: RwLock<HashMap<FlowKey, FlowRef>>,
     /// How many forward entries there may be.
@@ -96,6 +101,7 @@ impl Double {
                 .collect();
             (Box::new(core::mem::zeroed()), zeroed)
         };
+        let buckets = (blocks * BLOCK_PORTS / 2).next_power_of_two();
         for block in 0..blocks {
             pool::put_block(&slab, block);
         }
@@ -134,6 +140,14 @@ impl Double {
             slab,
             blocks: vec![Block::default(); blocks as usize],
             slots,
+            buckets: vec![Bucket::default(); buckets as usize],
+            flow_hash: FlowHash {
+                multipliers: std::array::from_fn(|i| {
+                    (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+                }),
+                mask: buckets - 1,
+                reserved: 0,
+            },
             flows: RwLock::default(),
             flow_capacity: usize::MAX,
             failing_removals: AtomicU32::new(0),
@@ -223,16 +237,25 @@ impl Tables for Double {
         flows.insert(*key, flow);
         Insertion::Done
     }
-    fn remove_flow(&self, key: &FlowKey) -> Removal {
+    fn flow_hash(&self) -> Option<&FlowHash> {
+        Some(&self.flow_hash)
+    }
+    fn bucket(&self, index: u32) -> Option<&Bucket> {
+        self.buckets.get(index as usize)
+    }
+    fn remove_flow(&self, key: &FlowKey, flow: FlowRef) -> Removal {
         let failing = self.failing_removals.load(Relaxed);
         if failing > 0 {
             self.failing_removals.store(failing - 1, Relaxed);
             return Removal::Failed;
         }
-        self.flows
+        let mut flows = self
+            .flows
             .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .remove(key);
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if flows.get(key) == Some(&flow) {
+            flows.remove(key);
+        }
         Removal::Done
     }
     fn fragment(&self, key: &FragmentKey) -> Option<Fragment> {

@@ -148,11 +148,11 @@ fn unlink<T: Tables>(
 ) -> bool {
     let key = slot.flow_key(state.protocol());
     // An entry of another slot is a newer flow's: ours went at an earlier try.
-    let ours = Some(FlowRef {
+    let ours = FlowRef {
         slot: index,
         epoch: state.epoch(),
-    });
-    if tables.flow(&key) == ours && matches!(tables.remove_flow(&key), Removal::Failed) {
+    };
+    if matches!(tables.remove_flow(&key, ours), Removal::Failed) {
         tables.count(Stat::RemovalsDeferred);
         return false;
     }

@@ -195,7 +195,7 @@ pub fn judge_again<T: Tables>(tables: &T, slot: &Slot) -> Opened {
         Judged::Allowed(verdict) => {
             let outside = slot.next_hop.load() & 0xffff;
             slot.next_hop.store(verdict.next_hop << 16 | outside);
-            slot.verdict_generation.store(verdict.generation);
+            slot.verdict_generation.store(verdict.generation as u32);
             Opened::flow(FlowRef { slot: 0, epoch: 0 })
         }
         Judged::Refused(reason) => Opened::refused(reason),
@@ -354,7 +354,7 @@ fn fill<T: Tables>(tables: &T, new: &NewFlow, verdict: &Verdict, place: Place) -
 fn write(slot: &Slot, new: &NewFlow, verdict: &Verdict, place: Place) {
     let outside = crate::addr::Port::new(place.claim.port).to_wire() as u32;
     let (inside, remote) = (new.key.inside_port.to_wire(), new.key.remote_port.to_wire());
-    slot.verdict_generation.store(verdict.generation);
+    slot.verdict_generation.store(verdict.generation as u32);
     slot.set_remote(new.key.remote);
     slot.owners
         .store((new.key.environment as u32) << 16 | place.eni);

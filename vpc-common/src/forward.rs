@@ -312,7 +312,7 @@ impl<'t, T: Tables> From<'t, T> {
     #[inline(always)]
     fn way(&self, slot: &Slot) -> Step<Way<'t>> {
         let eni_index = slot.eni() as u32;
-        if slot.verdict_generation.load() != self.tables.generation(eni_index) {
+        if slot.verdict_generation.load() != self.tables.generation(eni_index) as u32 {
             let judged = self.tables.judge_again(slot);
             if !judged.is_flow() {
                 return Err(Self::judged(judged));

@@ -28,6 +28,7 @@ pub mod double;
 pub mod drop;
 pub mod expiry;
 pub mod flow;
+pub mod flow_index;
 pub mod forward;
 pub mod fragment;
 pub mod layout;

@@ -5,9 +5,9 @@ use crate::{
     expiry::{self, SweepOptions},
     flow::{self, NewFlow, Opened},
     layout::{
-        Block, Eni, EniKey, EniState, Environment, EnvironmentState, Event, FlowKey, FlowRecord,
-        FlowRef, Fragment, FragmentKey, Group, Link, NextHop, NextHopKey, Pool, Slab, Slot, Stat,
-        Uplink,
+        Block, Bucket, Eni, EniKey, EniState, Environment, EnvironmentState, Event, FlowHash,
+        FlowKey, FlowRecord, FlowRef, Fragment, FragmentKey, Group, Link, NextHop, NextHopKey,
+        Pool, Slab, Slot, Stat, Uplink,
     },
     pool::{self, Claim, ClaimError, Growth},
     state::State,
@@ -67,8 +67,12 @@ pub trait Tables {
     fn flow(&self, key: &FlowKey) -> Option<FlowRef>;
     /// Adds a forward entry that must not exist.
     fn insert_flow(&self, key: &FlowKey, flow: FlowRef) -> Insertion;
-    /// Removes a forward entry.
-    fn remove_flow(&self, key: &FlowKey) -> Removal;
+    /// Removes the forward entry of a flow, if it is there.
+    fn remove_flow(&self, key: &FlowKey, flow: FlowRef) -> Removal;
+    /// How keys of forward entries are hashed.
+    fn flow_hash(&self) -> Option<&FlowHash>;
+    /// A bucket of the index of forward entries.
+    fn bucket(&self, index: u32) -> Option<&Bucket>;
     /// Where the fragments of a datagram go.
     fn fragment(&self, key: &FragmentKey) -> Option<Fragment>;
     /// Remembers where the fragments of a datagram go; may push out another.

@@ -10,6 +10,7 @@ use aya_ebpf::{
 use vpc_common::{
     expiry::{self, SweepOptions},
     flow::{self, NewFlow, Opened},
+    flow_index,
     layout::*,
     pool::{self, Claim, ClaimError, Growth},
     state::State,
@@ -53,7 +54,9 @@ pub static BLOCKS: Array<Block> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 pub static SLOTS: Array<Slot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
-pub static FLOW_BY_TUPLE: HashMap<FlowKey, FlowRef> = HashMap::with_max_entries(1, 0);
+pub static FLOW_BY_TUPLE: Array<Bucket> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static FLOW_HASH: Array<FlowHash> = Array::with_max_entries(1, 0);
 #[map]
 pub static FRAGMENTS: LruHashMap<FragmentKey, Fragment> = LruHashMap::with_max_entries(1, 0);
 #[map]
@@ -168,28 +171,39 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn flow(&self, key: &FlowKey) -> Option<FlowRef> {
-        // SAFETY: written before the entry became visible and never changed; a
-        // value whose entry was removed and reused is told by its epoch.
-        FLOW_BY_TUPLE.get_ptr(key).map(|flow| unsafe { *flow })
+        match find_flow(key) {
+            0 => None,
+            found => Some(FlowRef {
+                slot: (found as u32).wrapping_sub(1),
+                epoch: (found >> 32) as u32,
+            }),
+        }
     }
 
     #[inline(always)]
     fn insert_flow(&self, key: &FlowKey, flow: FlowRef) -> Insertion {
-        const EEXIST: i32 = -17;
-        match FLOW_BY_TUPLE.insert(key, &flow, BPF_NOEXIST as u64) {
-            Ok(()) => Insertion::Done,
-            Err(EEXIST) => Insertion::Exists,
-            Err(_) => Insertion::Failed,
+        match insert_flow(key, flow.slot, flow.epoch) {
+            0 => Insertion::Done,
+            1 => Insertion::Exists,
+            _ => Insertion::Failed,
         }
     }
 
     #[inline(always)]
-    fn remove_flow(&self, key: &FlowKey) -> Removal {
-        const ENOENT: i32 = -2;
-        match FLOW_BY_TUPLE.remove(key) {
-            Ok(()) | Err(ENOENT) => Removal::Done,
-            Err(_) => Removal::Failed,
-        }
+    fn remove_flow(&self, key: &FlowKey, flow: FlowRef) -> Removal {
+        remove_flow(key, flow.slot, flow.epoch);
+        // Without a lock there is nothing to fail on.
+        Removal::Done
+    }
+
+    #[inline(always)]
+    fn flow_hash(&self) -> Option<&FlowHash> {
+        at(&FLOW_HASH, 0)
+    }
+
+    #[inline(always)]
+    fn bucket(&self, index: u32) -> Option<&Bucket> {
+        at(&FLOW_BY_TUPLE, index)
     }
 
     #[inline(always)]
@@ -326,6 +340,29 @@ const fn decode(word: u64) -> Claim {
         port: word as u16,
         slot: (word >> 16) as u32,
     }
+}
+
+/// The flow of a key: epoch << 32 | slot + 1, or 0.
+#[inline(never)]
+fn find_flow(key: &FlowKey) -> u64 {
+    match flow_index::find(&Maps, key) {
+        Some(flow) => (flow.slot as u64 + 1) | (flow.epoch as u64) << 32,
+        None => 0,
+    }
+}
+
+#[inline(never)]
+fn insert_flow(key: &FlowKey, slot: u32, epoch: u32) -> u32 {
+    match flow_index::insert(&Maps, key, FlowRef { slot, epoch }) {
+        Insertion::Done => 0,
+        Insertion::Exists => 1,
+        Insertion::Failed => 2,
+    }
+}
+
+#[inline(never)]
+fn remove_flow(key: &FlowKey, slot: u32, epoch: u32) -> u32 {
+    flow_index::remove(&Maps, key, FlowRef { slot, epoch }) as u32
 }
 
 /// A function of its own: it keeps the frame of the hot path small.

@@ -58,6 +58,40 @@ impl FlowKey {
         // value. On a little-endian machine the words are the fields.
         unsafe { core::mem::transmute::<[u64; 4], Self>(words) }
     }
+
+    /// The key in four words.
+    #[inline(always)]
+    pub const fn words(&self) -> [u64; 4] {
+        // SAFETY: as for `new`.
+        unsafe { core::mem::transmute::<Self, [u64; 4]>(*self) }
+    }
+}
+
+/// One line of the index of flows: see [`crate::flow_index`].
+#[repr(C, align(64))]
+#[derive(Clone, Debug, Default)]
+pub struct Bucket {
+    /// Slot index + 1 in 24 bits, 8 bits of the key's hash, and the epoch; 0 = free.
+    pub entries: [Shared64; Self::ENTRIES],
+    /// Entries of keys of this bucket that are in their second one.
+    pub overflowed: Shared64,
+}
+
+impl Bucket {
+    /// Entries of a bucket.
+    pub const ENTRIES: usize = 7;
+}
+
+/// How keys are hashed, drawn by the agent when it makes the tables.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlowHash {
+    /// Secret: seven multipliers and an addend.
+    pub multipliers: [u64; 8],
+    /// Number of buckets, a power of two, less one.
+    pub mask: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// Where a flow's slot is, and which use of the slot is meant.
@@ -78,8 +112,10 @@ pub struct Slot {
     /// A [`State`]; moved by compare-and-swap only. Everything else is written
     /// between `Claiming` and open, except counters and stamps.
     pub state: Shared64,
-    /// The ENI's generation when the verdict was reached.
-    pub verdict_generation: Shared64,
+    /// The ENI's generation when the verdict was reached, modulo 2^32.
+    pub verdict_generation: Shared32,
+    /// Generation of the environment.
+    pub generation: Shared32,
     /// Bytes of IP packets into the VPC.
     pub forward_bytes: Shared64,
     /// Packets into the VPC.
@@ -111,8 +147,8 @@ pub struct Slot {
     pub reply_last: Shared32,
     /// [`Tick`] at which the flow opened.
     pub created: Shared32,
-    /// Generation of the environment.
-    pub generation: Shared32,
+    /// Fills the line.
+    pub reserved: Shared32,
     /// TCP: the next sequence number of the remote, as its segments tell.
     pub reply_next: Shared32,
     /// TCP: the acknowledgment that answers the opening SYN.

@@ -39,8 +39,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// A middling host: 16,384 environments, 524,288 flows (64 MiB of slots and about
-    /// as much again for the forward hash). Both pools of each ENI find their first
+    /// A middling host: 16,384 environments, 524,288 flows (64 MiB of slots and
+    /// 16 MiB for their index). Both pools of each ENI find their first
     /// blocks even when every ENI is busy.
     pub const DEFAULT: Self = Self {
         environments: 16_384,
@@ -56,11 +56,11 @@ impl Limits {
         self.blocks * BLOCK_PORTS
     }
 
-    /// Entries of the forward hash: one for each slot. It is never full before the
-    /// slab is, because an entry goes before its slot does; and it is no larger,
-    /// because its buckets are what misses the cache.
-    pub const fn flows(&self) -> u32 {
-        self.slots()
+    /// Buckets of the index of flows, a power of two: seven entries for two slots or
+    /// fewer, so that with every slot in use a key finds both its buckets full once
+    /// in millions.
+    pub const fn buckets(&self) -> u32 {
+        (self.slots() / 2).next_power_of_two()
     }
 }
 

@@ -19,7 +19,7 @@ mod ring;
 
 pub use config::{Eni, EniKey, Environment, Group, Link, NAME_LEN, Name, NameKey, Uplink};
 pub use count::{DropKey, Owner, OwnerKind, Stat};
-pub use flow::{FRAGMENT_SECS, FlowKey, FlowRef, Fragment, FragmentKey, Slot};
+pub use flow::{Bucket, FRAGMENT_SECS, FlowHash, FlowKey, FlowRef, Fragment, FragmentKey, Slot};
 pub use limits::{
     BLOCK_PORTS, ENI_CONNECTIONS, FIRST_BLOCK, GROUP_ENIS, Limits, Meta, POOL_BLOCKS,
     POOL_INITIAL_BLOCKS, POOL_PORTS, SLAB_BLOCKS_MAX,
@@ -53,7 +53,7 @@ macro_rules! assert_sizes {
 assert_sizes! {
     Addr = 16, Mac = 6, Limits = 24, Meta = 32, Link = 8, Environment = 64, EnvironmentState = 64,
     Uplink = 16, Group = 72, Eni = 128, EniState = 64, EniKey = 24, Pool = 128 + 1024, Block = 64,
-    Slab = 32 + 2048, FlowKey = 32, FlowRef = 8, Slot = 128, FragmentKey = 44, Fragment = 16,
+    Slab = 32 + 2048, FlowKey = 32, FlowRef = 8, Slot = 128, Bucket = 64, FlowHash = 72, FragmentKey = 44, Fragment = 16,
     NextHopKey = 20, NextHop = 16, DropKey = 8, Event = 16, FlowRecord = 88, SweepResult = 32,
     NameKey = 8, Punt = 16 + 20 + 44 + 16 + PUNT_FRAME,
 }
@@ -71,7 +71,8 @@ mod pod {
         };
     }
     pod! {
-        Meta, Link, Environment, Uplink, Group, Eni, EniKey, FlowKey, FlowRef, FragmentKey,
+        Meta, Link, Environment, Uplink, Group, Eni, EniKey, FlowHash, FlowKey, FlowRef,
+        FragmentKey,
         Fragment, NextHopKey, NameKey, DropKey, Event, FlowRecord, SweepResult, Punt,
     }
 }

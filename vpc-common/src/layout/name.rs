@@ -29,8 +29,11 @@ pub const SLAB: &str = "SLAB";
 pub const BLOCKS: &str = "BLOCKS";
 /// `Array<Slot>`, 256 per block, written by the kernel.
 pub const SLOTS: &str = "SLOTS";
-/// `HashMap<FlowKey, FlowRef>`, written by the kernel.
+/// `Array<Bucket>`, written by the kernel: from [`FlowKey`](super::FlowKey) to
+/// [`FlowRef`](super::FlowRef).
 pub const FLOW_BY_TUPLE: &str = "FLOW_BY_TUPLE";
+/// `Array<FlowHash>`, one entry; the agent draws it once, at creation.
+pub const FLOW_HASH: &str = "FLOW_HASH";
 /// `LruHashMap<FragmentKey, Fragment>`, written by the kernel; may be lost.
 pub const FRAGMENTS: &str = "FRAGMENTS";
 /// `HashMap<NextHopKey, u32 next hop index>`, written by the agent.

@@ -7,7 +7,7 @@ use aya::maps::{MapInfo, MapType};
 use vpc_common::{
     drop::DropReason,
     layout::{
-        Block, DropKey, Eni, EniKey, EniState, Environment, EnvironmentState, FlowKey, FlowRef,
+        Block, Bucket, DropKey, Eni, EniKey, EniState, Environment, EnvironmentState, FlowHash,
         Fragment, FragmentKey, Group, Limits, Link, Meta, Name, NameKey, NextHop, NextHopKey,
         POOLS_PER_ENI, Pool, Slab, Slot, Stat, SweepResult, Uplink, name,
     },
@@ -117,7 +117,8 @@ pub fn kernel_tables(limits: &Limits) -> Vec<TableSpec> {
         table::<u32, Slab>(name::SLAB, Array, 1),
         table::<u32, Block>(name::BLOCKS, Array, blocks),
         table::<u32, Slot>(name::SLOTS, Array, limits.slots()),
-        table::<FlowKey, FlowRef>(name::FLOW_BY_TUPLE, Hash, limits.flows()),
+        table::<u32, Bucket>(name::FLOW_BY_TUPLE, Array, limits.buckets()),
+        table::<u32, FlowHash>(name::FLOW_HASH, Array, 1),
         table::<FragmentKey, Fragment>(name::FRAGMENTS, LruHash, fragments),
         table::<NextHopKey, u32>(name::NEXT_HOP_BY_ADDRESS, Hash, next_hops),
         table::<u32, NextHop>(name::NEXT_HOPS, Array, next_hops),
