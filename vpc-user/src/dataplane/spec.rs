@@ -205,7 +205,7 @@ mod tests {
         };
         assert_eq!(
             differences(&Limits::DEFAULT, &asked),
-            "enis = 1024 (asked for 2)"
+            "enis = 256 (asked for 2)"
         );
     }
 }
