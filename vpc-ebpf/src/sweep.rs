@@ -49,7 +49,7 @@ pub fn run(now_ns: u64, first: u32, count: u32, options: SweepOptions) {
     } else {
         count
     };
-    let _ = SWEEP_RESULT.set(0, &SweepResult::default(), 0);
+    let _ = SWEEP_RESULT.set(0, SweepResult::default(), 0);
     // SAFETY: the callback has the helper's signature and gets a pointer to this
     // frame, which outlives the loop.
     unsafe {

@@ -320,7 +320,7 @@ fn a_configuration_is_checked_and_shown_with_its_defaults() {
     };
     let good = "[[uplink]]\nname = \"blue\"\ninterface = \"eth1\"\n";
     let (code, out, _) = check(good, "");
-    let expected = "1 uplink, 0 groups, 0 ENIs, room for 1048576 flows in 128.0 MiB of slots.\n";
+    let expected = "1 uplink, 0 groups, 0 ENIs, room for 524288 flows in 64.0 MiB of slots.\n";
     assert_eq!(code, 0);
     assert!(out.ends_with(expected), "{out}");
     let (_, effective, _) = check(good, "--effective");

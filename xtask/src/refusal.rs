@@ -86,7 +86,7 @@ mod tests {
             (Refusal::NotRoot, &["root", "sudo"]),
             (
                 Refusal::KernelTooOld(Version(5, 15)),
-                &["5.15", "5.18", "boot"],
+                &["5.15", "6.1", "boot"],
             ),
             (
                 Refusal::NoBtf,
