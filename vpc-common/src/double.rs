@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     sync::{
         Mutex, RwLock,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -16,7 +16,7 @@ use crate::{
     packet::{Header, Packet},
     pool,
     state::Timeouts,
-    tables::{Insertion, Removal, Tables},
+    tables::{Insertion, Tables},
     verdict::Awaited,
 };
 
@@ -57,8 +57,6 @@ pub struct Double {
     pub flows: RwLock<HashMap<FlowKey, FlowRef>>,
     /// How many forward entries there may be.
     pub flow_capacity: usize,
-    /// Makes the next removals fail.
-    pub failing_removals: AtomicU32,
     /// Fragments.
     pub fragments: Mutex<HashMap<FragmentKey, Fragment>>,
     /// By address.
@@ -150,7 +148,6 @@ impl Double {
             },
             flows: RwLock::default(),
             flow_capacity: usize::MAX,
-            failing_removals: AtomicU32::new(0),
             fragments: Mutex::default(),
             next_hop_by_address: HashMap::new(),
             next_hops: vec![NextHop::default()],
@@ -243,12 +240,7 @@ impl Tables for Double {
     fn bucket(&self, index: u32) -> Option<&Bucket> {
         self.buckets.get(index as usize)
     }
-    fn remove_flow(&self, key: &FlowKey, flow: FlowRef) -> Removal {
-        let failing = self.failing_removals.load(Relaxed);
-        if failing > 0 {
-            self.failing_removals.store(failing - 1, Relaxed);
-            return Removal::Failed;
-        }
+    fn remove_flow(&self, key: &FlowKey, flow: FlowRef) {
         let mut flows = self
             .flows
             .write()
@@ -256,7 +248,6 @@ impl Tables for Double {
         if flows.get(key) == Some(&flow) {
             flows.remove(key);
         }
-        Removal::Done
     }
     fn fragment(&self, key: &FragmentKey) -> Option<Fragment> {
         Self::locked(&self.fragments).get(key).copied()

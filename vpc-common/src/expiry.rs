@@ -2,18 +2,17 @@
 //! finds no free port, or by a new connection on the same tuple.
 //!
 //! Taking down: state to `Expiring` by compare-and-swap, which makes this CPU the
-//! only one to do it; look at the stamps once more; remove the forward entry; hand
-//! over the last record; give back the connection and the environment's share;
-//! state to `Free`; give back the port. When the forward entry cannot be removed,
-//! or nobody takes the record, the slot goes back to what it was and the next
-//! sweep tries again.
+//! only one to do it; look at the stamps once more; hand over the last record;
+//! remove the forward entry; give back the connection and the environment's share;
+//! state to `Free`; give back the port. When nobody takes the record, the slot goes
+//! back to what it was and the next sweep tries again.
 
 use crate::{
     flow,
     layout::{BLOCK_PORTS, Eni, FlowRecord, FlowRef, Slot, Stat, SweepResult},
     pool,
     state::{Phase, State},
-    tables::{Removal, Tables},
+    tables::Tables,
     time::Tick,
 };
 
@@ -137,7 +136,7 @@ fn take_down<T: Tables>(
     true
 }
 
-/// Removes the forward entry and hands over the last record.
+/// Hands over the last record and removes the forward entry.
 #[inline(always)]
 fn unlink<T: Tables>(
     tables: &T,
@@ -146,21 +145,18 @@ fn unlink<T: Tables>(
     state: State,
     when_deaf: WhenDeaf,
 ) -> bool {
-    let key = slot.flow_key(state.protocol());
-    // An entry of another slot is a newer flow's: ours went at an earlier try.
-    let ours = FlowRef {
+    if !export(tables, slot, state, true) {
+        tables.count(Stat::RecordsDeferred);
+        if matches!(when_deaf, WhenDeaf::Wait) {
+            return false;
+        }
+    }
+    let flow = FlowRef {
         slot: index,
         epoch: state.epoch(),
     };
-    if matches!(tables.remove_flow(&key, ours), Removal::Failed) {
-        tables.count(Stat::RemovalsDeferred);
-        return false;
-    }
-    if export(tables, slot, state, true) {
-        return true;
-    }
-    tables.count(Stat::RecordsDeferred);
-    matches!(when_deaf, WhenDeaf::Forget)
+    tables.remove_flow(&slot.flow_key(state.protocol()), flow);
+    true
 }
 
 /// Hands over what happened on a flow since its last record; `false` when there

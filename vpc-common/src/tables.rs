@@ -25,15 +25,6 @@ pub enum Insertion {
     Failed,
 }
 
-/// How a removal ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Removal {
-    /// It is out, or was not in.
-    Done,
-    /// The kernel did not get its lock: try again later.
-    Failed,
-}
-
 /// The tables of the data path. Look-ups return `None` for an index outside the
 /// table; values hold their own atomics where both sides write.
 pub trait Tables {
@@ -68,7 +59,7 @@ pub trait Tables {
     /// Adds a forward entry that must not exist.
     fn insert_flow(&self, key: &FlowKey, flow: FlowRef) -> Insertion;
     /// Removes the forward entry of a flow, if it is there.
-    fn remove_flow(&self, key: &FlowKey, flow: FlowRef) -> Removal;
+    fn remove_flow(&self, key: &FlowKey, flow: FlowRef);
     /// How keys of forward entries are hashed.
     fn flow_hash(&self) -> Option<&FlowHash>;
     /// A bucket of the index of forward entries.

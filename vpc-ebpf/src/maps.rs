@@ -14,7 +14,7 @@ use vpc_common::{
     layout::*,
     pool::{self, Claim, ClaimError, Growth},
     state::State,
-    tables::{Insertion, Removal, Tables},
+    tables::{Insertion, Tables},
     time::Tick,
 };
 
@@ -194,10 +194,8 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn remove_flow(&self, key: &FlowKey, flow: FlowRef) -> Removal {
+    fn remove_flow(&self, key: &FlowKey, flow: FlowRef) {
         remove_flow(key, flow.slot, flow.epoch);
-        // Without a lock there is nothing to fail on.
-        Removal::Done
     }
 
     #[inline(always)]

@@ -99,14 +99,11 @@ pub enum Stat {
     ChecksumsCompleted = 10,
     /// Answers sent (ARP, ICMP, RST).
     Answers = 11,
-    /// Forward entries that could not be removed at once and were left to the
-    /// next sweep.
-    RemovalsDeferred = 12,
 }
 
 impl Stat {
     /// How many there are.
-    pub const COUNT: u32 = 13;
+    pub const COUNT: u32 = 12;
     /// Every one with its name in listings and metrics.
     pub const ALL: [(Self, &'static str); Self::COUNT as usize] = [
         (Self::FlowsOpened, "flows_opened"),
@@ -121,6 +118,5 @@ impl Stat {
         (Self::EventsLost, "events_lost"),
         (Self::ChecksumsCompleted, "checksums_completed"),
         (Self::Answers, "answers"),
-        (Self::RemovalsDeferred, "removals_deferred"),
     ];
 }

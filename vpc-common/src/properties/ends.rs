@@ -1,7 +1,5 @@
 //! When flows end, and what becomes of them if that fails.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::{
     START_NS, assert_nothing_left,
     histories::{Model, Op},
@@ -67,22 +65,6 @@ fn a_sweep_whose_record_nobody_takes_ends_nothing() {
         assert_eq!(sweep_all(model.host.tables(), now, options).expired, 1);
         model.end();
     }
-}
-
-#[test]
-fn an_entry_that_cannot_be_removed_yet_keeps_its_flow() {
-    let mut model = Model::new();
-    model.out(Conn::new_udp(0, 40_000));
-    model.step(&Op::Pass(400));
-    model.host.tables().failing_removals.store(1, Relaxed);
-    let now = Tick::from_ns(model.now);
-    assert_eq!(sweep_all(model.host.tables(), now, 0).expired, 0);
-    assert_eq!(
-        model.host.tables().faults(Unlinked::Refused),
-        Vec::<String>::new()
-    );
-    assert_eq!(sweep_all(model.host.tables(), now, 0).expired, 1);
-    model.end();
 }
 
 #[test]
