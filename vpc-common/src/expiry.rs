@@ -256,6 +256,8 @@ pub fn sweep_block<T: Tables>(
     while word < 4 {
         let bits = block.words[(word & 3) as usize].load();
         free &= bits;
+        // Counted by word, not by slot: a sum in memory would be what a slot costs.
+        result.open += pool::ones(!bits) as u64;
         let mut bit = 0u32;
         while bit < 64 && bits != u64::MAX {
             if bits >> bit & 1 == 0 {
@@ -299,8 +301,7 @@ fn sweep_slot<T: Tables>(
     let idle = now.since(Tick(slot.forward_last.load())) >= timeout;
     if (idle || options.0 != 0) && tables.attend(index, now, options) {
         result.expired += 1;
-    } else {
-        result.open += 1;
+        result.open = result.open.wrapping_sub(1);
     }
 }
 

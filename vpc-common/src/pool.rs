@@ -57,7 +57,7 @@ const fn pick(bits: u64, from: u32) -> u32 {
 
 /// Population count in plain arithmetic.
 #[inline(always)]
-const fn ones(mut x: u64) -> u32 {
+pub(crate) const fn ones(mut x: u64) -> u32 {
     x -= (x >> 1) & 0x5555_5555_5555_5555;
     x = (x & 0x3333_3333_3333_3333) + ((x >> 2) & 0x3333_3333_3333_3333);
     x = (x + (x >> 4)) & 0x0f0f_0f0f_0f0f_0f0f;

@@ -91,7 +91,7 @@ pub struct FlowRecord {
 pub struct SweepResult {
     /// Slots looked at.
     pub slots: u64,
-    /// Open flows seen and left open.
+    /// Slots in use that were left as they are.
     pub open: u64,
     /// Flows taken down.
     pub expired: u64,
