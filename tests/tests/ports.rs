@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::signal::Signal;
 use tests::{
     frame::Ends,
     plan::Plan,
@@ -220,5 +221,45 @@ fn new_flows_beyond_the_burst_are_refused_until_the_rate_allows_them() {
         port_of(&seen, last).is_some()
     });
     assert!(passed, "the rate allows one flow a second");
+    watch.stop();
+}
+
+#[test]
+fn an_eni_that_is_nearly_full_tells_once() {
+    let world = World::start(patient(
+        Plan::blue(1).with_tenant(|tenant| tenant.connections = Some(100)),
+    ));
+    let (seen, watch) = answer_for_the_server(&world);
+    let taps = [Tap::open(world.env(0))];
+    let told = || world.status().counters["agent_high_water_events"];
+    open_all(&taps, &seen, 79);
+    assert_eq!(told(), 0);
+    open_all(&taps, &seen, 100);
+    assert!(wait::eventually(PATIENCE, || told() == 1), "{}", told());
+    assert!(world.status().enis[0].high_water);
+    let log = world.log_tail(200);
+    assert!(log.contains("blue") && log.contains("ENI"), "{log}");
+    assert_eq!(told(), 1);
+    watch.stop();
+}
+
+#[test]
+fn without_an_agent_a_full_eni_gives_the_ports_of_expired_flows_to_new_ones() {
+    const CONNECTIONS: u16 = 60;
+    let mut world = World::start(Plan::blue(1).with_tenant(|tenant| {
+        tenant.connections = Some(u32::from(CONNECTIONS));
+        tenant.timeouts = vec![("syn_sent", 3), ("established", 3)];
+    }));
+    let (seen, watch) = answer_for_the_server(&world);
+    let taps = [Tap::open(world.env(0))];
+    open_all(&taps, &seen, CONNECTIONS);
+    world.stop_agent(Signal::SIGKILL);
+    // The new one is refused while the others live, and passes once one is over.
+    let late = sequence(9, 60_000);
+    let found = wait::find(PATIENCE, || {
+        taps[0].send(&syn(60_000, late));
+        port_of(&seen, late)
+    });
+    assert!(found.is_some(), "no port in all that time");
     watch.stop();
 }

@@ -206,8 +206,21 @@ pub fn reclaim<T: Tables>(tables: &T, eni_index: u32, protocol: u8, now: Tick) -
     ) else {
         return false;
     };
-    let start = pool.reclaim_cursor.fetch_add(RECLAIM_SLOTS as u64) as u16;
-    let Some(first) = pool::slot_of_port(pool, start) else {
+    // Where the search goes on, as a port. CPUs that store it at the same time look
+    // at the same slots, no more.
+    let cursor = pool.reclaim_cursor.load() as u32;
+    let Some(number) = pool::granted_from(pool, cursor >> 8 & 255) else {
+        return false;
+    };
+    let offset = if number == cursor >> 8 & 255 {
+        cursor & 255
+    } else {
+        0
+    };
+    let port = (number << 8 | offset) as u16;
+    pool.reclaim_cursor
+        .store((port as u32 + RECLAIM_SLOTS) as u64);
+    let Some(first) = pool::slot_of_port(pool, port) else {
         return false;
     };
     let mut i = 0;

@@ -399,6 +399,18 @@ fn seize(block: &Block) -> bool {
     false
 }
 
+/// The number of the pool's first block at or after one, going round.
+#[inline(always)]
+pub fn granted_from(pool: &Pool, from: u32) -> Option<u32> {
+    let word = from >> 6 & 3;
+    let rest = pool.granted[word as usize].load() & (u64::MAX << (from & 63));
+    if rest != 0 {
+        return Some(word << 6 | pick(rest, 0));
+    }
+    // None left in its word: the next word that has any, from its start.
+    choose(loaded(&pool.granted), (word + 1) & 3)
+}
+
 /// The slot of a port, if the pool holds its block.
 #[inline(always)]
 pub fn slot_of_port(pool: &Pool, port: u16) -> Option<u32> {

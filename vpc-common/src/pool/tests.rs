@@ -224,3 +224,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn going_round_the_blocks_of_a_pool_meets_each_once() {
+    let tables = Double::new(1, 1, 64);
+    for _ in 0..20 * BLOCK_PORTS {
+        claim(&tables, 0, tables.random()).unwrap();
+    }
+    let pool = &tables.pools[0];
+    let granted: u32 = pool.granted.iter().map(|word| ones(word.load())).sum();
+    let mut met = HashSet::new();
+    let mut from = 77;
+    for _ in 0..granted {
+        let number = granted_from(pool, from & 255).unwrap();
+        assert!(met.insert(number), "block {number} twice");
+        from = number + 1;
+    }
+    assert!(met.contains(&granted_from(pool, from & 255).unwrap()));
+    assert_eq!(granted_from(&tables.pools[1], 0), None);
+}
