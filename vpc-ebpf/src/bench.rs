@@ -45,8 +45,8 @@ struct Setting {
     protocol: u32,
     /// Receiver and sender of the forward packet's frame.
     macs: [u16; 6],
-    /// Fills the word.
-    reserved: u32,
+    /// The pool that `bench_claim` claims from.
+    pool: u32,
 }
 
 /// A reply packet's variable words, one per flow number; wire order.
@@ -191,6 +191,20 @@ pub fn bench_reply(context: XdpContext) -> u32 {
     let ifindex = packet.ifindex();
     let verdict = reply::from_uplink(&Maps, &mut packet, ifindex, clock::now());
     entry::perform(verdict, ifindex, &entry::REPLY)
+}
+
+/// A claim from a pool, and nothing else.
+#[xdp]
+pub fn bench_claim(_context: XdpContext) -> u32 {
+    let Some(setting) = SETTING.get_ptr(0) else {
+        return XDP_ABORTED;
+    };
+    // SAFETY: as for `restore_forward`.
+    let pool = unsafe { (*setting).pool };
+    match Maps.claim(pool, Maps.random()) {
+        Ok(_) => XDP_ABORTED,
+        Err(_) => XDP_DROP,
+    }
 }
 
 /// Makes a forward packet of some flow and sends it into the topology.

@@ -64,8 +64,8 @@ pub struct Setting {
     pub protocol: u32,
     /// Receiver and sender.
     pub macs: [[u8; 6]; 2],
-    /// Zero.
-    pub reserved: u32,
+    /// The pool that `bench_claim` claims from.
+    pub pool: u32,
 }
 
 /// The kernel's `ReplyTuple`.

@@ -19,6 +19,8 @@ const SYN_ACK: u32 = 0x12;
 const ACK: u32 = 0x10;
 /// Flows of the random figures.
 const FLOWS: u32 = 65_536;
+/// The TCP pool of the third ENI, the only one of the full group.
+const FULL_POOL: u32 = 4;
 const REPEAT: u32 = 500_000;
 /// Draw from all [`FLOWS`].
 const RANDOM: u32 = FLOWS - 1;
@@ -63,7 +65,7 @@ fn setting(to: [u8; 4], mask: u32, next: u64, protocol: u8, tcp_flags: u32) -> S
         checksum: u32::from(checksum(INSIDE.octets(), to, protocol)),
         protocol: u32::from(protocol),
         macs: [KERNEL_MAC, [2, 0, 0, 0, 0, 0x22]],
-        reserved: 0,
+        pool: FULL_POOL,
     }
 }
 
@@ -242,4 +244,10 @@ fn refuse(rig: &mut Rig, figures: &mut Figures) {
     let refused = rig.drops("ports_exhausted") - before;
     assert_eq!(refused, u64::from(REPEAT), "every new flow was refused");
     figures.sample("test_run.refuse_ns", whole - restoring + floor);
+    figures.sample(
+        "test_run.refuse_claim_ns",
+        cost(rig.xdp("bench_claim"), ifindex, REPEAT),
+    );
+    // One that succeeded would have left its port claimed.
+    assert_eq!(rig.flows().len(), PORTS as usize, "every claim was refused");
 }
