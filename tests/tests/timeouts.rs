@@ -61,7 +61,7 @@ fn a_connection_that_speaks_in_time_is_kept() {
 
 #[test]
 fn an_unanswered_datagram_is_forgotten_before_a_stream_is() {
-    let world = with_timeouts(&[("udp_new", 1), ("udp_stream", 6)]);
+    let world = with_timeouts(&[("udp_new", 3), ("udp_stream", 6)]);
     let socket = world.env(0).run(|| udp_socket(ECHO)).expect("socket");
     // Nobody listens on that port, and an ICMP error does not refresh the flow.
     let silent = Tap::open(world.env(0));
@@ -69,14 +69,19 @@ fn an_unanswered_datagram_is_forgotten_before_a_stream_is() {
     silent.send(&outbound(4_000, 9_996).udp(b"anyone?"));
     let seen = udp_exchange(&socket, b"hello").expect("echo");
     let last = Instant::now();
-    assert_eq!(world.flows().len(), 2);
+    // The datagram waited for the neighbour and may come out after the exchange.
+    assert!(
+        eventually(PATIENCE, || world.flows().len() == 2),
+        "{:?}",
+        world.flows()
+    );
     assert!(
         eventually(PATIENCE, || world.flows().len() == 1),
         "{:?}",
         world.flows()
     );
     assert!(
-        start.elapsed() >= Duration::from_secs(1),
+        start.elapsed() >= Duration::from_secs(3),
         "early, after {:?}",
         start.elapsed()
     );

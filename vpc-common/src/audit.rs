@@ -25,21 +25,11 @@ pub struct Seen<'t> {
     pub next_hops: &'t [NextHop],
 }
 
-/// What a flow without a forward entry is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unlinked {
-    /// A fault.
-    Refused,
-    /// One whose last record found no room: the next sweep ends it.
-    Tolerated,
-}
-
 /// Everything in which the tables contradict each other; nothing, if all is well.
 pub fn faults(
     seen: &Seen<'_>,
     environments: &[Environment],
     flows: &HashMap<FlowKey, FlowRef>,
-    unlinked: Unlinked,
 ) -> Vec<String> {
     let mut audit = Audit {
         seen: *seen,
@@ -47,7 +37,7 @@ pub fn faults(
     };
     audit.blocks();
     audit.pools();
-    audit.slots(flows, unlinked);
+    audit.slots(flows);
     audit.entries(flows);
     audit.counts(environments);
     audit.faults
@@ -143,7 +133,7 @@ impl Audit<'_> {
         }
     }
 
-    fn slots(&mut self, flows: &HashMap<FlowKey, FlowRef>, unlinked: Unlinked) {
+    fn slots(&mut self, flows: &HashMap<FlowKey, FlowRef>) {
         let seen = self.seen;
         let mut outside = HashSet::new();
         let mut open_in_pool = vec![0; seen.pools.len()];
@@ -188,7 +178,7 @@ impl Audit<'_> {
                 slot: index as u32,
                 epoch: state.epoch(),
             });
-            self.expect(found == own || unlinked == Unlinked::Tolerated, || {
+            self.expect(found == own, || {
                 format!("slot {index} ({state:?}) has the forward entry {found:?}")
             });
         }
@@ -267,12 +257,7 @@ impl crate::double::Double {
     }
 
     /// See [`faults`].
-    pub fn faults(&self, unlinked: Unlinked) -> Vec<String> {
-        faults(
-            &self.seen(),
-            &self.environments,
-            &self.flow_entries(),
-            unlinked,
-        )
+    pub fn faults(&self) -> Vec<String> {
+        faults(&self.seen(), &self.environments, &self.flow_entries())
     }
 }

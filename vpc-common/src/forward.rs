@@ -32,9 +32,6 @@ use crate::{
     },
 };
 
-/// Bytes that IPv4 and TCP headers without options take from the MTU.
-pub(crate) const MSS_OVERHEAD: u32 = 40;
-
 /// Decides on a packet that arrived on an interface with the environments'
 /// program, and rewrites it.
 #[inline(always)]
@@ -54,7 +51,9 @@ pub fn from_environment<T: Tables, P: Packet>(
     match verdict.kind() {
         Kind::Aside => packet.aside(tables, ifindex, moment, Aside(verdict.step())),
         // Opened and gone again before this packet took it.
-        Kind::Open => Verdict::from(DropReason::FlowSetupRace),
+        Kind::Open => From::run(tables, ifindex, moment, |_| {
+            Err(DropReason::FlowSetupRace.into())
+        }),
         _ => verdict,
     }
 }
@@ -333,11 +332,6 @@ impl<'t, T: Tables> From<'t, T> {
 
     #[inline(always)]
     fn rewrite(&self, way: &Way<'_>, slot: &Slot, id: u16) -> Rewrite {
-        let mtu = if way.uplink.mtu < self.environment.mtu {
-            way.uplink.mtu
-        } else {
-            self.environment.mtu
-        };
         Rewrite {
             direction: Direction::Forward,
             address: way.eni.address.v4(),
@@ -345,7 +339,7 @@ impl<'t, T: Tables> From<'t, T> {
             destination_mac: way.next_hop,
             source_mac: way.uplink.mac,
             id,
-            mss: mtu.wrapping_sub(MSS_OVERHEAD) as u16,
+            mss: rewrite::largest_segment(way.uplink, self.environment),
             completes_checksums: true,
         }
     }

@@ -6,7 +6,6 @@ mod histories;
 mod threads;
 
 use crate::{
-    audit::Unlinked,
     double::Double,
     expiry::{self, SweepOptions},
     layout::SweepResult,
@@ -44,5 +43,5 @@ fn assert_nothing_left(tables: &Double) {
     for pool in &tables.pools {
         assert_eq!(pool.used.load(), 0);
     }
-    assert_eq!(tables.faults(Unlinked::Refused), Vec::<String>::new());
+    assert_eq!(tables.faults(), Vec::<String>::new());
 }

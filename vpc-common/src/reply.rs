@@ -241,11 +241,6 @@ impl<'t, T: Tables> From<'t, T> {
 
     #[inline(always)]
     fn rewrite(&self, way: &Way<'_>, slot: &Slot, id: u16) -> Rewrite {
-        let mtu = if self.uplink.mtu < way.environment.mtu {
-            self.uplink.mtu
-        } else {
-            way.environment.mtu
-        };
         Rewrite {
             direction: Direction::Reply,
             address: way.environment.address.v4(),
@@ -253,7 +248,7 @@ impl<'t, T: Tables> From<'t, T> {
             destination_mac: way.mac,
             source_mac: Mac::GATEWAY,
             id,
-            mss: mtu.wrapping_sub(40) as u16,
+            mss: rewrite::largest_segment(self.uplink, way.environment),
             completes_checksums: self.uplink.flags & Uplink::PARTIAL_CHECKSUMS != 0,
         }
     }

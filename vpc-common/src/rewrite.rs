@@ -5,6 +5,7 @@ use crate::{
     addr::{Mac, Port, V4},
     checksum::{self, Delta},
     drop::DropReason,
+    layout::{Environment, Uplink},
     packet::Packet,
     state::{Direction, TCP, UDP, tcp_flags},
     transport::Transport,
@@ -47,6 +48,18 @@ impl Rewrite {
             Direction::Reply => ip.destination,
         }
     }
+}
+
+/// The largest segment that fits both links: the smaller MTU less the headers of
+/// IPv4 and TCP without options (RFC 9293 §3.7.1).
+#[inline(always)]
+pub const fn largest_segment(uplink: &Uplink, environment: &Environment) -> u16 {
+    let mtu = if uplink.mtu < environment.mtu {
+        uplink.mtu
+    } else {
+        environment.mtu
+    };
+    mtu.wrapping_sub((ipv4::LEN + tcp::LEN) as u32) as u16
 }
 
 /// Whether a half-made checksum was completed.

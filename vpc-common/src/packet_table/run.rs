@@ -18,7 +18,6 @@ use super::{
 };
 use crate::{
     addr::Port,
-    audit::Unlinked,
     drop::DropReason,
     expiry::SweepOptions,
     layout::{Event, FlowKey, FlowRecord, Owner, Slot, Stat, SweepResult},
@@ -53,7 +52,6 @@ pub struct Run<'m> {
     events: Vec<Event>,
     records: Vec<FlowRecord>,
     handed: Vec<Handed>,
-    unlinked: Unlinked,
 }
 
 impl<'m> Run<'m> {
@@ -74,7 +72,6 @@ impl<'m> Run<'m> {
             events: Vec::new(),
             records: Vec::new(),
             handed: Vec::new(),
-            unlinked: Unlinked::Refused,
         };
         run.before = run.snapshot();
         run

@@ -6,7 +6,6 @@ use super::{
     host, sweep_all,
 };
 use crate::{
-    audit::Unlinked,
     drop::DropReason,
     expiry::SweepOptions,
     packet_table::{Action, Conn, Machine as _},
@@ -82,9 +81,6 @@ fn a_full_forward_table_refuses_and_leaks_nothing() {
             .keys()
             .all(|key| key.reason == DropReason::FlowTableFull as u32)
     );
-    assert_eq!(
-        model.host.tables().faults(Unlinked::Refused),
-        Vec::<String>::new()
-    );
+    assert_eq!(model.host.tables().faults(), Vec::<String>::new());
     model.end();
 }

@@ -6,7 +6,6 @@ use proptest::prelude::*;
 
 use super::{START_NS, assert_nothing_left, host, sweep_all};
 use crate::{
-    audit::Unlinked,
     double::Buffer,
     expiry::SweepOptions,
     flow::Moment,
@@ -272,7 +271,7 @@ impl Model {
                 self.host.tables().record_capacity = room;
             }
         }
-        let faults = self.host.tables().faults(Unlinked::Tolerated);
+        let faults = self.host.tables().faults();
         assert!(faults.is_empty(), "after {op:?}: {faults:#?}");
     }
 

@@ -10,7 +10,6 @@ use std::{
 
 use super::{START_NS, assert_nothing_left, host, sweep_all};
 use crate::{
-    audit::Unlinked,
     double::{Buffer, Double},
     drop::DropReason,
     flow::Moment,
@@ -85,7 +84,7 @@ fn threads_that_open_the_same_flow_share_one() {
         assert_eq!(seen.len(), 1, "tuple {tuple} left by {seen:?}");
     }
     assert_eq!(tables.stat(Stat::FlowsOpened), u64::from(TUPLES));
-    assert_eq!(tables.faults(Unlinked::Refused), Vec::<String>::new());
+    assert_eq!(tables.faults(), Vec::<String>::new());
 }
 
 #[test]
@@ -129,7 +128,7 @@ fn threads_and_a_sweep_leave_the_tables_in_agreement() {
     });
     assert_eq!(tables.stat(Stat::DoubleFrees), 0);
     assert_eq!(tables.stat(Stat::SlotConflicts), 0);
-    assert_eq!(tables.faults(Unlinked::Refused), Vec::<String>::new());
+    assert_eq!(tables.faults(), Vec::<String>::new());
     let opened = tables.stat(Stat::FlowsOpened);
     assert!(opened > u64::from(BLOCK_PORTS), "{opened}");
     let end = Tick::from_ns(clock.load(Relaxed) + 1_000_000_000_000 + TICK_NS);

@@ -198,16 +198,21 @@ impl Dataplane {
         let Some(index) = self.environments.by_ifindex(ifindex) else {
             return;
         };
+        self.lose(index, "the interface is gone");
+    }
+
+    /// Detaches an environment that nothing serves any more, and says why.
+    pub(super) fn lose(&mut self, index: u32, why: &str) {
         match self.detach_index(index) {
             Ok(info) => {
                 self.counters.environments_lost.one();
                 tracing::warn!(
                     environment = info.name,
                     interface = info.interface,
-                    "the interface is gone; the environment was detached"
+                    "{why}: the environment was detached"
                 );
             }
-            Err(error) => tracing::warn!(%error, "an environment without interface stays for now"),
+            Err(error) => tracing::warn!(%error, "{why}, but the environment stays for now"),
         }
     }
 

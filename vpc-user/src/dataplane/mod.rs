@@ -218,17 +218,7 @@ impl Dataplane {
             if served && has_link && self.adopt(Hook::Environment, index) {
                 continue;
             }
-            match self.detach_index(index) {
-                Ok(info) => {
-                    self.counters.environments_lost.one();
-                    tracing::warn!(
-                        environment = info.name,
-                        interface = info.interface,
-                        "its link did not survive; it was detached"
-                    );
-                }
-                Err(error) => tracing::warn!(%error, "an environment without link stays for now"),
-            }
+            self.lose(index, "its link did not survive");
         }
         for (hook, index) in &pinned {
             let known = match hook {

@@ -134,7 +134,6 @@ impl Run<'_> {
             &self.machine.seen(),
             &self.world.environments,
             &self.machine.flows(),
-            self.unlinked,
         );
         assert!(faults.is_empty(), "{faults:#?}");
         moved
