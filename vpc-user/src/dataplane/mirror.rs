@@ -255,6 +255,7 @@ mod tests {
                 gateway: Addr::UNSPECIFIED,
                 group: 0,
                 mtu: 1_500,
+                flags: Environment::XDP,
                 flow_quota: 0,
                 flow_interval_ns: 0,
                 flow_burst_ns: 0,

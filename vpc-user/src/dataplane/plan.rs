@@ -354,7 +354,7 @@ impl<'a> Planner<'a> {
 }
 
 fn uplink_entry(config: &UplinkConfig, interface: &Interface) -> Uplink {
-    let mut flags = 0;
+    let mut flags = Uplink::XDP;
     if config.shared {
         flags |= Uplink::SHARED;
     }
