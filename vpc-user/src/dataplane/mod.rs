@@ -31,6 +31,7 @@ mod port;
 mod programs;
 mod punt;
 mod request;
+mod skb;
 mod spec;
 mod start_error;
 mod step;
@@ -59,6 +60,7 @@ pub use self::{
     port::PortError,
     programs::ProgramsError,
     request::AttachError,
+    skb::skb_layout,
     start_error::StartError,
     step::{Plan, Problem, Step},
     teardown::{TeardownError, teardown},
