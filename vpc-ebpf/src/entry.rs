@@ -21,7 +21,7 @@ use crate::{
     skb::Skb,
 };
 
-/// Where a program's packets go. Each program names its maps, so that the verifier
+/// Where an XDP program's frames go. Each program names its maps, so that the verifier
 /// sees which one a redirect is on and calls it directly: one of two possible maps
 /// costs an indirect call, 25 ns.
 pub struct Ports {
@@ -68,9 +68,9 @@ pub fn xdp(verdict: Verdict, ifindex: u32, ports: &Ports) -> u32 {
     }
 }
 
-/// Does what a verdict on a packet says.
+/// Does what a verdict on a packet says; what is sent on goes by `ports`.
 #[inline(always)]
-pub fn tc(verdict: Verdict, skb: Skb, ports: &Ports) -> i32 {
+pub fn tc(verdict: Verdict, skb: Skb, ports: &DevMap) -> i32 {
     match verdict.kind() {
         Kind::Send => send(verdict, skb, ports),
         // To the next program, and the stack in the end.
@@ -93,9 +93,9 @@ pub fn tc(verdict: Verdict, skb: Skb, ports: &Ports) -> i32 {
 /// The kernel empties an entry of the table of ports when its interface goes, so
 /// that the number is never another interface's.
 #[inline(always)]
-fn send(verdict: Verdict, skb: Skb, ports: &Ports) -> i32 {
+fn send(verdict: Verdict, skb: Skb, ports: &DevMap) -> i32 {
     let index = verdict.port().index();
-    let Some(ifindex) = ports.onward.get_ifindex(index) else {
+    let Some(ifindex) = ports.get_ifindex(index) else {
         count_dropped(owner_of(skb.ifindex()).0, DropReason::RedirectFailed as u32);
         return TC_ACT_SHOT;
     };

@@ -11,7 +11,7 @@ use vpc_common::{expiry::SweepOptions, forward, reply};
 use vpc_ebpf::{
     clock, entry,
     hook::Hook as _,
-    maps::{Maps, count_dropped},
+    maps::{Maps, TC_ENVIRONMENT_PORTS, TC_UPLINK_PORTS, count_dropped},
     packet::KernelPacket,
     skb::Skb,
     sweep as sweeping, trace,
@@ -46,7 +46,7 @@ pub fn tc_from_environment(context: TcContext) -> i32 {
     let (ifindex, packet) = (hook.ifindex(), &mut KernelPacket::new(hook));
     let verdict = forward::from_environment(&Maps, packet, ifindex, clock::now());
     trace::verdict(&context, ifindex, verdict);
-    entry::tc(verdict, hook, &entry::FORWARD)
+    entry::tc(verdict, hook, &TC_UPLINK_PORTS)
 }
 
 /// On every uplink, behind XDP where that is there too.
@@ -57,7 +57,7 @@ pub fn tc_from_uplink(context: TcContext) -> i32 {
     let (ifindex, packet) = (hook.ifindex(), &mut KernelPacket::new(hook));
     let verdict = reply::from_uplink(&Maps, packet, ifindex, clock::now());
     trace::verdict(&context, ifindex, verdict);
-    entry::tc(verdict, hook, &entry::REPLY)
+    entry::tc(verdict, hook, &TC_ENVIRONMENT_PORTS)
 }
 
 /// Ends what is idle: arguments are now (ns), first block, blocks, options.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     audit::Seen,
-    double::{Buffer, Double},
+    double::{Buffer, Double, Marks},
     expiry::{self, SweepOptions},
     flow::Moment,
     forward,
@@ -26,6 +26,8 @@ const NOW_NS: u64 = 1_000_000_000_000;
 
 /// The host's machine.
 pub struct Host {
+    /// The hook sees what a stack notes beside a packet's bytes, as TC does.
+    pub sees_marks: bool,
     tables: Double,
     drops: BTreeMap<DropKey, u64>,
     handed: Vec<Handed>,
@@ -43,6 +45,7 @@ impl Host {
         let mut tables = Double::new(ENIS, ENVIRONMENTS, BLOCKS);
         tables.next_hops = vec![NextHop::default(); NEXT_HOPS as usize];
         Self {
+            sees_marks: false,
             tables,
             drops: BTreeMap::new(),
             handed: Vec::new(),
@@ -86,7 +89,10 @@ impl Machine for Host {
     }
 
     fn clear(&mut self) {
-        *self = Self::new();
+        *self = Self {
+            sees_marks: self.sees_marks,
+            ..Self::new()
+        };
     }
 
     fn configure(&mut self, world: &World) {
@@ -110,6 +116,7 @@ impl Machine for Host {
     fn run(&mut self, link: In, frame: &[u8]) -> Ran {
         let (ifindex, moment) = (self.ifindex(link), Moment::from_ns(NOW_NS));
         let mut packet = Buffer::new(frame);
+        packet.marks = self.sees_marks.then_some(Marks::NONE);
         let verdict = match link {
             In::Uplink(_) => reply::from_uplink(&self.tables, &mut packet, ifindex, moment),
             In::Environment(_) | In::Stranger => {

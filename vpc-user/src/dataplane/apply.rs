@@ -114,7 +114,7 @@ impl Dataplane {
             Step::RemoveName(key) => absent_is_fine(tables.names.remove(key))?,
             Step::SetUplink(index, uplink) => {
                 tables.uplinks.set(*index, uplink, 0)?;
-                tables.uplink_ports.set(*index, uplink.ifindex, None, 0)?;
+                tables.uplink_ports.set(*index, uplink.ifindex)?;
             }
             Step::SetLink(ifindex, link) => tables.links.insert(ifindex, link, 0)?,
             Step::RemoveLink(ifindex) => absent_is_fine(tables.links.remove(ifindex))?,
@@ -194,7 +194,7 @@ impl Dataplane {
 
     fn detach_uplink(&mut self, index: u32) -> Result<(), StepError> {
         self.programs.detach(Hook::Uplink, index)?;
-        self.tables.uplink_ports.set(index, 0, None, 0)?;
+        self.tables.uplink_ports.set(index, 0)?;
         self.tables.uplinks.set(index, NO_UPLINK, 0)?;
         if let Some(peer) = self.mirror.uplink_peers.remove(&index) {
             peer::give_back(&peer);

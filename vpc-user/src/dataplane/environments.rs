@@ -160,7 +160,7 @@ impl Dataplane {
         state.next_flow_ns.store(0);
         tables
             .environment_ports
-            .set(index, attached.value.ifindex, None, 0)?;
+            .set(index, attached.value.ifindex)?;
         tables.environments.set(index, attached.value, 0)?;
         let link = Link {
             kind: Link::ENVIRONMENT,
@@ -263,7 +263,7 @@ impl Dataplane {
             ..attached.value
         };
         tables.environments.set(index, gone, 0)?;
-        tables.environment_ports.set(index, 0, None, 0)?;
+        tables.environment_ports.set(index, 0)?;
         self.programs.detach(Hook::Environment, index)?;
         for kind in [NameKey::ENVIRONMENT, ENVIRONMENT_PEER] {
             absent_is_fine(tables.names.remove(&NameKey { kind, index }))?;

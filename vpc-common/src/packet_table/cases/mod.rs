@@ -14,6 +14,7 @@ macro_rules! cases {
     };
 }
 
+mod by_value;
 mod checksums;
 mod closing;
 mod flows;
@@ -43,7 +44,10 @@ impl Case {
     }
 }
 
-/// Every case.
+/// The cases of a hook that sees no marks beside a packet's bytes, which is XDP.
+pub const BY_VALUE: &[Case] = by_value::CASES;
+
+/// Every case that holds on either hook.
 pub const CASES: &[&[Case]] = &[
     flows::CASES,
     closing::CASES,
