@@ -4,16 +4,16 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tests::kernel::{Hook, with_kernel};
-use vpc_common::packet_table::{BY_VALUE, CASES, Case, Host, STREAMS, differential};
+use vpc_common::packet_table::{CASES, Case, Host, STREAMS, XDP_CASES, differential};
 
 fn every_case_holds(hook: Hook) {
     with_kernel(hook, |kernel| {
         let mut failed = Vec::new();
-        let by_value: &[&[Case]] = match hook {
-            Hook::Xdp => &[BY_VALUE],
+        let further: &[&[Case]] = match hook {
+            Hook::Xdp => &[XDP_CASES],
             Hook::Tc => &[],
         };
-        for case in CASES.iter().chain(by_value).flat_map(|cases| cases.iter()) {
+        for case in CASES.iter().chain(further).flat_map(|cases| cases.iter()) {
             if catch_unwind(AssertUnwindSafe(|| case.check(kernel))).is_err() {
                 failed.push(case.name);
             }
@@ -26,7 +26,7 @@ fn host_agrees_on_damaged_frames(hook: Hook) {
     with_kernel(hook, |kernel| {
         for stream in 0..STREAMS {
             let mut host = Host::new();
-            host.sees_marks = hook == Hook::Tc;
+            host.tc = hook == Hook::Tc;
             differential(stream, &mut [&mut host, kernel]);
         }
     });

@@ -349,6 +349,11 @@ impl Buffer {
         buffer
     }
 
+    /// Bytes by which the packet grew in front.
+    pub fn grown(&self) -> usize {
+        HEADROOM - self.start
+    }
+
     /// The packet's bytes.
     pub fn frame(&self) -> &[u8] {
         &self.bytes()[self.start..self.end]

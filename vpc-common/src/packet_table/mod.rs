@@ -13,7 +13,7 @@ pub mod world;
 
 use std::collections::{BTreeMap, HashMap};
 
-pub use cases::{BY_VALUE, CASES, Case};
+pub use cases::{CASES, Case, XDP_CASES};
 pub use fuzz::{STREAMS, differential};
 pub use host::Host;
 pub use run::{Conn, Counter, Outcome, Run};
@@ -158,7 +158,7 @@ mod tests {
         let check = |case: &&Case| std::panic::catch_unwind(|| case.check(&mut Host::new()));
         let cases = CASES
             .iter()
-            .chain([&BY_VALUE])
+            .chain([&XDP_CASES])
             .flat_map(|cases| cases.iter());
         let failed: Vec<_> = cases
             .filter(|case| check(case).is_err())
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn every_case_holds_where_marks_are_seen() {
         let mut host = Host::new();
-        host.sees_marks = true;
+        host.tc = true;
         for case in CASES.iter().flat_map(|cases| cases.iter()) {
             case.check(&mut host);
         }
@@ -180,7 +180,7 @@ mod tests {
     fn names_of_cases_are_unique() {
         let mut names: Vec<_> = CASES
             .iter()
-            .chain([&BY_VALUE])
+            .chain([&XDP_CASES])
             .flat_map(|c| c.iter())
             .map(|c| c.name)
             .collect();

@@ -14,7 +14,6 @@ macro_rules! cases {
     };
 }
 
-mod by_value;
 mod checksums;
 mod closing;
 mod flows;
@@ -26,6 +25,7 @@ mod limits;
 mod malformed;
 mod one_way;
 mod sizes;
+mod xdp;
 
 /// A case: what happens, step by step.
 #[derive(Clone, Copy)]
@@ -44,8 +44,9 @@ impl Case {
     }
 }
 
-/// The cases of a hook that sees no marks beside a packet's bytes, which is XDP.
-pub const BY_VALUE: &[Case] = by_value::CASES;
+/// The cases of XDP alone, which sees no marks beside a packet's bytes and reaches
+/// links of its kind only.
+pub const XDP_CASES: &[Case] = xdp::CASES;
 
 /// Every case that holds on either hook.
 pub const CASES: &[&[Case]] = &[

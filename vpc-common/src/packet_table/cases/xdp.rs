@@ -1,12 +1,12 @@
-//! Half-made checksums where the hook does not see that they are: they are told by
-//! their value, and completed where they can arrive.
+//! XDP alone. Half-made checksums are told by their value, and completed where they
+//! can arrive. What must leave by a link without XDP is left to TC.
 
 use super::checksums::data_for_zero;
 use crate::{
-    layout::Stat,
+    layout::{Environment, Stat, Uplink},
     packet_table::{
-        Conn, Counter,
-        build::{Sum, payload},
+        Action, Conn, Counter, In,
+        build::{Sum, payload, segment},
     },
 };
 
@@ -91,5 +91,63 @@ cases! {
         run.forwards(&conn, &conn.udp(&out).sum(Sum::HalfMade), &COMPLETED);
         let back = data_for_zero(|data| run.inward(&conn, &conn.udp_back(run, data)));
         run.replies(&conn, &conn.udp_back(run, &back).sum(Sum::HalfMade), &COMPLETED);
+    }
+
+    fn what_leaves_by_an_uplink_without_xdp_is_left_to_tc(run) {
+        let (tcp, udp) = (Conn::new_tcp(0, 40_000), Conn::new_udp(0, 40_000));
+        run.establish(&tcp);
+        run.open(&udp);
+        let quoted = run.inward(&tcp, &tcp.tcp_back(run, "A", 5_001, 1_001, b"abc"));
+        let (first, last) = udp.udp(&payload(600)).may_fragment().cut(64);
+        assert_eq!(run.send(udp.link(), &first.frame()).0.action, Action::Redirect);
+        run.world.uplinks[0].flags &= !Uplink::XDP;
+        run.configure();
+        for packet in [
+            tcp.tcp("PA", 1_001, 5_001, b"data"),
+            udp.udp(b"data"),
+            tcp.out().icmp(3, 3, [0; 4], &quoted.packet()),
+            last,
+        ] {
+            run.passes(tcp.link(), &packet.frame());
+        }
+        // What is answered on the spot still is.
+        let stray = Conn::new_tcp(0, 40_001).tcp("A", 1, 2, b"");
+        let (ran, _) = run.send(tcp.link(), &stray.frame());
+        assert_eq!(ran.action, Action::Redirect);
+    }
+
+    fn a_flow_that_xdp_opens_is_left_to_tc_from_its_first_packet_on(run) {
+        let conn = Conn::new_udp(0, 40_000);
+        run.world.uplinks[0].flags &= !Uplink::XDP;
+        run.configure();
+        let opening = run.opening(&conn, 0);
+        let frame = conn.udp(b"first").frame();
+        let (ran, moved) = run.send(conn.link(), &frame);
+        assert_eq!((ran.action, ran.frame), (Action::Pass, frame));
+        assert_eq!(moved, opening.into_iter().collect());
+    }
+
+    fn replies_to_an_environment_without_xdp_are_left_to_tc(run) {
+        let (tcp, udp) = (Conn::new_tcp(0, 40_000), Conn::new_udp(0, 40_000));
+        run.establish(&tcp);
+        run.open(&udp);
+        let quoted = run.outward(&tcp, &tcp.tcp("A", 1_001, 5_001, b"abc"), 0);
+        let (first, last) = udp.udp_back(run, &payload(600)).may_fragment().cut(64);
+        assert_eq!(run.send(udp.uplink(), &first.frame()).0.action, Action::Redirect);
+        run.world.environments[0].flags &= !Environment::XDP;
+        run.configure();
+        for packet in [
+            tcp.tcp_back(run, "PA", 5_001, 1_001, b"data"),
+            udp.udp_back(run, b"data"),
+            tcp.back(run).icmp(11, 0, [0; 4], &quoted.packet()),
+            last,
+        ] {
+            run.passes(In::Uplink(0), &packet.frame());
+        }
+        // What answers no flow is still dropped where it arrives.
+        let port = run.outside(&tcp).1;
+        let stray = tcp.back(run).tcp(segment(444, port, "SA", 1, 2), b"");
+        let (ran, _) = run.send(In::Uplink(0), &stray.frame());
+        assert_eq!(ran.action, Action::Drop);
     }
 }
