@@ -88,6 +88,7 @@ fn a_wrong_checksum_stays_wrong() {
         if (Frame {
             bytes: frame.clone(),
             partial: false,
+            segment: 0,
         })
         .checksum_error()
         .is_none()

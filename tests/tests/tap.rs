@@ -86,6 +86,7 @@ fn a_half_made_checksum_of_any_length_is_completed() {
         let as_sent = Frame {
             bytes: frame.clone(),
             partial: false,
+            segment: 0,
         };
         assert!(
             as_sent.checksum_error().is_some(),
