@@ -31,6 +31,7 @@ use vpc_common::{
     time::Tick,
     verdict::Awaited,
 };
+use vpc_user::dataplane::skb_layout;
 
 use crate::netns::Namespace;
 
@@ -160,9 +161,9 @@ impl Kernel {
     /// Loads the programs; on a thread inside the namespace, as is every later use.
     fn load(hook: Hook, namespace: &Namespace) -> Self {
         let interfaces = make_interfaces(namespace);
-        let skb = vpc_user::dataplane::skb_layout().expect("the kernel describes itself");
+        let skb_layout = skb_layout().expect("the kernel describes its packets");
         let mut loader = EbpfLoader::new();
-        loader.override_global(program::SKB_LAYOUT, &skb, true);
+        loader.override_global(program::SKB_LAYOUT, &skb_layout, true);
         for (table, entries) in [
             (name::LINK_BY_IFINDEX, 16),
             (name::ENVIRONMENTS, ENVIRONMENTS),

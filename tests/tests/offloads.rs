@@ -19,13 +19,13 @@ use tests::{
     world::{ECHO, HTTP, World, outbound},
 };
 use vpc_common::drop::DropReason;
-use vpc_user::model::{FlowInfo, HookChoice};
+use vpc_user::model::{FlowInfo, HookWish};
 
 /// Ethernet and IPv4 header.
 const L4: u16 = 34;
 
 fn tc(plan: Plan) -> World {
-    World::start(plan.with_hook(HookChoice::Tc))
+    World::start(plan.with_hooks(HookWish::Tc, HookWish::Tc))
 }
 
 /// Packets and bytes of IP that these frames are on a wire, and whether one of them

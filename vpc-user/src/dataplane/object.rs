@@ -15,7 +15,7 @@ use vpc_common::{
 
 use super::{
     mapped::Mapped,
-    skb,
+    skb::skb_layout,
     spec::{self, Shape, TableSpec},
     start_error::StartError,
 };
@@ -76,9 +76,9 @@ pub fn open(pin_dir: &Path, limits: &Limits) -> Result<Object, StartError> {
         Found::Nothing => false,
     };
     let specs = spec::kernel_tables(limits);
-    let skb = skb::skb_layout()?;
+    let skb_layout = skb_layout()?;
     let mut loader = EbpfLoader::new();
-    loader.override_global(program::SKB_LAYOUT, &skb, true);
+    loader.override_global(program::SKB_LAYOUT, &skb_layout, true);
     for spec in &specs {
         loader.map_pin_path(spec.name, maps.join(spec.name));
         if let Some(entries) = spec.shape.entries {
