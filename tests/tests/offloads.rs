@@ -110,14 +110,17 @@ fn bulk_tcp_stays_whole_and_is_counted_as_its_segments() {
 
 /// Lets the socket send super-packets of datagrams of `size` bytes.
 fn segment(socket: &UdpSocket, size: u16) {
-    let size = i32::from(size);
-    // SAFETY: the option is an int and `size` lives across the call.
+    set_option(socket, libc::SOL_UDP, libc::UDP_SEGMENT, i32::from(size));
+}
+
+fn set_option(socket: &UdpSocket, level: i32, option: i32, value: i32) {
+    // SAFETY: the options used here are ints and `value` lives across the call.
     let outcome = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_SEGMENT,
-            (&raw const size).cast(),
+            level,
+            option,
+            (&raw const value).cast(),
             size_of::<i32>() as u32,
         )
     };
@@ -233,6 +236,8 @@ fn errors_about_marked_packets_are_understood() {
     // The environment's own stack leaves the checksum to the device.
     let socket = world.env(0).run(|| udp_socket(ECHO)).expect("socket");
     socket.set_ttl(1).expect("set the TTL");
+    // An error that may pass is told only to who asks for it.
+    set_option(&socket, libc::SOL_IP, libc::IP_RECVERR, 1);
     socket.send(b"no further").expect("send");
     let seen = inside.expect("time exceeded", |frame| {
         (frame.packet()?.icmp()? == (11, 0)).then(|| frame.clone())
