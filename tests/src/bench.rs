@@ -1,22 +1,50 @@
-//! The bench: see `bin/bench.rs`. Everything runs in one network namespace of its
-//! own, on one CPU, so that a figure is the cost of a packet and not of a race.
+//! The bench: see `bin/bench.rs`.
 
+mod bulk;
 mod figures;
 mod live;
 mod rig;
 mod test_run;
 
+use std::thread;
+
+use bulk::Bulk;
 pub use figures::Figures;
 use rig::Rig;
 
+/// Figures that are measured together; their keys begin with its name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Group {
+    /// By program test run.
+    #[value(name = "test_run")]
+    TestRun,
+    /// Generated frames on veth pairs.
+    Veth,
+    /// TCP and UDP transfers between two hosts.
+    Bulk,
+}
+
+impl Group {
+    /// Every group.
+    pub const ALL: [Self; 3] = [Self::TestRun, Self::Veth, Self::Bulk];
+}
+
 /// How to measure.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Runs of each figure.
     pub runs: u32,
+    /// What to measure.
+    pub groups: Vec<Group>,
 }
 
-/// Measures everything; prints progress to standard error.
+impl Options {
+    fn wants(&self, group: Group) -> bool {
+        self.groups.contains(&group)
+    }
+}
+
+/// Measures what is wanted; prints progress to standard error.
 ///
 /// # Panics
 ///
@@ -24,12 +52,38 @@ pub struct Options {
 /// measured.
 pub fn run(options: &Options) -> Figures {
     let mut figures = Figures::default();
+    if options.wants(Group::TestRun) || options.wants(Group::Veth) {
+        // A thread of its own: the rig moves the one it is made on to another
+        // network namespace and to one CPU.
+        thread::scope(|scope| {
+            scope
+                .spawn(|| on_one_cpu(options, &mut figures))
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        });
+    }
+    if options.wants(Group::Bulk) {
+        let mut bulk = Bulk::new();
+        for run in 1..=options.runs {
+            eprintln!("bulk: run {run} of {}", options.runs);
+            bulk.measure(&mut figures);
+        }
+    }
+    figures
+}
+
+/// Everything runs in one network namespace of its own, on one CPU, so that a
+/// figure is the cost of a packet and not of a race.
+fn on_one_cpu(options: &Options, figures: &mut Figures) {
     let mut rig = Rig::new();
     for run in 1..=options.runs {
         eprintln!("run {run} of {}", options.runs);
-        test_run::measure(&mut rig, &mut figures);
-        live::measure(&mut rig, &mut figures);
+        if options.wants(Group::TestRun) {
+            test_run::measure(&mut rig, figures);
+        }
+        if options.wants(Group::Veth) {
+            live::measure(&mut rig, figures);
+        }
     }
     figures.verified = rig.verified_instructions();
-    figures
 }

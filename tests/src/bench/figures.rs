@@ -78,6 +78,10 @@ impl Figures {
                 format!("verified.{name}_insns")
             );
         }
+        let bulk = super::bulk::table(&self.medians());
+        if !bulk.is_empty() {
+            let _ = write!(out, "\n{bulk}");
+        }
         out
     }
 
