@@ -11,7 +11,7 @@ use crate::netns::serial;
 
 const INIT: &str = include_str!("init.sh");
 /// Lines of each of its outputs that a failure shows.
-const TAIL: usize = 30;
+const TAIL: usize = 40;
 
 /// What `cargo xtask setup` has put there.
 pub(super) fn fetched(name: &str) -> PathBuf {
