@@ -188,16 +188,25 @@ impl Namespace {
 
     /// Packets and bytes (Ethernet headers included) that left through an interface.
     pub fn transmitted(&self, interface: &str) -> (u64, u64) {
+        let values = self.interface_counters(interface);
+        (values[9], values[8])
+    }
+
+    /// Packets and bytes (Ethernet headers included) that came in by an interface.
+    pub fn received(&self, interface: &str) -> (u64, u64) {
+        let values = self.interface_counters(interface);
+        (values[1], values[0])
+    }
+
+    fn interface_counters(&self, interface: &str) -> Vec<u64> {
         let text = self.proc_net("dev");
         let row = text
             .lines()
             .find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'))
             .unwrap_or_else(|| panic!("no interface {interface} in {}", self.name));
-        let values: Vec<u64> = row
-            .split_whitespace()
+        row.split_whitespace()
             .map(|v| v.parse().unwrap_or(0))
-            .collect();
-        (values[9], values[8])
+            .collect()
     }
 }
 
