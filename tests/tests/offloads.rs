@@ -219,7 +219,15 @@ fn a_guest_that_has_a_device_write_over_its_packet_sends_nothing() {
     let mut sent = 0;
     // Over the addresses, the ports, the length, the data; and with a sum that
     // starts elsewhere.
-    for (start, offset) in [(L4, 0), (L4, 2), (L4, 4), (L4, 8), (26, 0), (26, 14), (L4 + 2, 4)] {
+    for (start, offset) in [
+        (L4, 0),
+        (L4, 2),
+        (L4, 4),
+        (L4, 8),
+        (26, 0),
+        (26, 14),
+        (L4 + 2, 4),
+    ] {
         inside.send_partial(&frame, start, offset);
         sent += 1;
     }

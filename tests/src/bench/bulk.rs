@@ -13,6 +13,8 @@ mod table;
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
+use vpc_user::model::HookWish;
+
 use super::Figures;
 use bed::Bed;
 use streams::Direction;
@@ -24,8 +26,8 @@ enum Through {
     Forwarding,
     /// The kernel forwards and nftables masquerades.
     Masquerade,
-    /// An agent's environment and uplink.
-    Nat,
+    /// An agent's environment and uplink, with this hook.
+    Nat(HookWish),
 }
 
 /// A way from the client to the server, under the name that its figures have.
@@ -42,10 +44,12 @@ impl Way {
 }
 
 /// Everything that is measured.
-const WAYS: [Way; 3] = [
+const WAYS: [Way; 5] = [
     Way::new("forward", Through::Forwarding),
     Way::new("nft", Through::Masquerade),
-    Way::new("xdp", Through::Nat),
+    Way::new("xdp", Through::Nat(HookWish::Xdp)),
+    Way::new("tc", Through::Nat(HookWish::Tc)),
+    Way::new("auto", Through::Nat(HookWish::Auto)),
 ];
 
 /// The longest time before a sample in which what the last one left is forgotten:

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use vpc_user::model::{AttachRequest, ObjectName, Request, Response};
+use vpc_user::model::{AttachRequest, HookWish, ObjectName, Request, Response};
 
 use super::{Through, WAYS, Way, cpus::Side};
 use crate::{
@@ -62,7 +62,14 @@ impl Way {
     fn seen_as(self) -> Ipv4Addr {
         match self.through {
             Through::Forwarding => self.client(),
-            Through::Masquerade | Through::Nat => self.outside(),
+            Through::Masquerade | Through::Nat(_) => self.outside(),
+        }
+    }
+
+    fn hook(self) -> HookWish {
+        match self.through {
+            Through::Nat(hook) => hook,
+            Through::Forwarding | Through::Masquerade => HookWish::Auto,
         }
     }
 
@@ -112,7 +119,7 @@ impl Bed {
             let host = match way.through {
                 Through::Forwarding => &forwarding,
                 Through::Masquerade => &masquerade,
-                Through::Nat => &nat,
+                Through::Nat(_) => &nat,
             };
             link(*way, host, &client, &server);
         }
@@ -120,7 +127,7 @@ impl Bed {
         let ours: Vec<Way> = ways
             .iter()
             .copied()
-            .filter(|way| way.through == Through::Nat)
+            .filter(|way| matches!(way.through, Through::Nat(_)))
             .collect();
         let agent = (!ours.is_empty()).then(|| start_agent(&ours, &nat, &folder, &client, &server));
         Self {
@@ -211,7 +218,7 @@ fn link(way: Way, host: &Namespace, client: &Namespace, server: &Namespace) {
         "link set {outer} up\naddr add {}/24 dev {outer}\n",
         way.server()
     ));
-    if way.through != Through::Nat {
+    if !matches!(way.through, Through::Nat(_)) {
         host.write_sysctl("net/ipv4/ip_forward", "1");
         host.ip_batch(&format!(
             "addr add {gateway}/24 dev {inner}\naddr add {outside}/24 dev {outer}\n"
@@ -267,9 +274,10 @@ fn config(ways: &[Way], folder: &Folder, server: &Namespace) -> String {
     for way in ways {
         let _ = write!(
             text,
-            "\n[[uplink]]\nname = {:?}\ninterface = {:?}\npeer_netns = {:?}\n",
+            "\n[[uplink]]\nname = {:?}\ninterface = {:?}\nhook = \"{}\"\npeer_netns = {:?}\n",
             way.label,
             way.outer(),
+            way.hook(),
             server.name()
         );
     }
@@ -295,6 +303,7 @@ fn attachment(way: Way, client: &Namespace) -> AttachRequest {
         gateway: way.gateway(),
         mac: None,
         netns: Some(client.name().to_owned()),
+        hook: way.hook(),
         flow_quota: AttachRequest::default_flow_quota(),
         flow_rate: AttachRequest::default_flow_rate(),
         flow_burst: AttachRequest::default_flow_burst(),
