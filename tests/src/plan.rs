@@ -34,8 +34,23 @@ impl TenantPlan {
             mtu: 1500,
             timeouts: Vec::new(),
             connections: None,
-            hook: HookWish::Auto,
+            hook: hook_under_test(),
         }
+    }
+}
+
+/// The hook of every link that a test does not choose one for: `VPC_TEST_HOOK`, so
+/// that all of them run by each.
+///
+/// # Panics
+///
+/// If the variable names no hook.
+pub fn hook_under_test() -> HookWish {
+    match std::env::var("VPC_TEST_HOOK").as_deref() {
+        Err(_) | Ok("auto") => HookWish::Auto,
+        Ok("xdp") => HookWish::Xdp,
+        Ok("tc") => HookWish::Tc,
+        Ok(other) => panic!("VPC_TEST_HOOK={other}: say auto, xdp or tc"),
     }
 }
 
@@ -82,7 +97,7 @@ impl Plan {
                     flow_quota: 65_535,
                     flow_rate: 0,
                     flow_burst: 1,
-                    hook: HookWish::Auto,
+                    hook: hook_under_test(),
                 });
             }
         }

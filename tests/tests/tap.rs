@@ -3,25 +3,26 @@
 use etherparse::ArpOperation;
 use tests::{
     frame::Frame,
-    plan::Plan,
+    plan::{Plan, hook_under_test},
     tap::Tap,
     topology::{GATEWAY, GATEWAY_MAC, eni},
     tun::Tun,
     wait::PATIENCE,
     world::{ECHO, World, outbound},
 };
-use vpc_user::model::ObjectName;
+use vpc_user::model::{HookWish, ObjectName};
 
 const NAME: &str = "tap0";
 
 /// A world with one environment behind a tap, a clone of the others.
-fn with_tap() -> (World, Tun) {
+fn with_tap(hook: HookWish) -> (World, Tun) {
     let world = World::start(Plan::blue(1));
     let tun = Tun::open(world.host(), NAME);
     let mut request = world.attach_request(0);
     request.name = ObjectName::new("vm").expect("a name");
     request.interface = NAME.to_owned();
     request.netns = None;
+    request.hook = hook;
     world
         .attach(request)
         .unwrap_or_else(|error| panic!("{error}"));
@@ -30,7 +31,7 @@ fn with_tap() -> (World, Tun) {
 
 #[test]
 fn a_guest_behind_a_tap_is_an_environment_like_any_other() {
-    let (world, tun) = with_tap();
+    let (world, tun) = with_tap(hook_under_test());
     let mut ask = outbound(0, 0);
     ask.destination.set_ip(GATEWAY);
     tun.send(&ask.arp_request());
@@ -77,7 +78,7 @@ fn half_made(mut frame: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn a_half_made_checksum_of_any_length_is_completed() {
-    let (world, tun) = with_tap();
+    let (world, tun) = with_tap(HookWish::Xdp);
     let outside = Tap::open(world.tenant(0));
     // The first one waits for the neighbour.
     for len in (0..64).chain([255, 256, 257, 1_000, 1_471, 1_472]) {
