@@ -34,23 +34,8 @@ impl TenantPlan {
             mtu: 1500,
             timeouts: Vec::new(),
             connections: None,
-            hook: hook_under_test(),
+            hook: hook(),
         }
-    }
-}
-
-/// The hook of every link that a test does not choose one for: `VPC_TEST_HOOK`, so
-/// that all of them run by each.
-///
-/// # Panics
-///
-/// If the variable names no hook.
-pub fn hook_under_test() -> HookWish {
-    match std::env::var("VPC_TEST_HOOK").as_deref() {
-        Err(_) | Ok("auto") => HookWish::Auto,
-        Ok("xdp") => HookWish::Xdp,
-        Ok("tc") => HookWish::Tc,
-        Ok(other) => panic!("VPC_TEST_HOOK={other}: say auto, xdp or tc"),
     }
 }
 
@@ -97,7 +82,7 @@ impl Plan {
                     flow_quota: 65_535,
                     flow_rate: 0,
                     flow_burst: 1,
-                    hook: hook_under_test(),
+                    hook: hook(),
                 });
             }
         }
@@ -167,6 +152,16 @@ impl Plan {
         }
         text
     }
+}
+
+/// Hook of every link whose plan says nothing else: `VPC_TEST_HOOK`, so that all
+/// tests can run over each.
+fn hook() -> HookWish {
+    let Ok(word) = std::env::var("VPC_TEST_HOOK") else {
+        return HookWish::Auto;
+    };
+    HookWish::from_word(&word)
+        .unwrap_or_else(|| panic!("VPC_TEST_HOOK={word}: say auto, xdp or tc"))
 }
 
 /// Name of a tenant's uplink on the host.
