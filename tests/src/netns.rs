@@ -81,6 +81,13 @@ impl Namespace {
         self.ip(&["link", "set", "lo", "up"]);
     }
 
+    /// Takes its name away: it lives on, and nobody can find it any more.
+    pub fn hide(&self) {
+        let path = self.path();
+        umount2(&path, MntFlags::MNT_DETACH).expect("unmount the name of the namespace");
+        fs::remove_file(&path).expect("remove the name of the namespace");
+    }
+
     /// Its name, as `ip netns` knows it.
     pub fn name(&self) -> &str {
         &self.name
@@ -150,13 +157,47 @@ impl Namespace {
         );
     }
 
-    /// Runs `ethtool` inside the namespace; what it says.
-    pub fn ethtool(&self, arguments: &[&str]) -> String {
-        let output = self.command("ethtool").args(arguments).output();
-        let output = output.expect("run `ethtool` (package ethtool)");
+    /// Runs a command inside the namespace; what it says.
+    pub fn says(&self, program: &str, arguments: &[&str]) -> String {
+        let output = self.command(program).args(arguments).output();
+        let output = output.unwrap_or_else(|error| panic!("run `{program}`: {error}"));
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "ethtool {arguments:?}: {errors}");
+        assert!(
+            output.status.success(),
+            "{program} {arguments:?} in {}: {errors}",
+            self.name
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Whether the kernel can make interfaces of a kind.
+    pub fn knows(&self, kind: &str) -> bool {
+        let made = self
+            .command("ip")
+            .args([
+                "link", "add", "try0", "type", "veth", "peer", "name", "try1",
+            ])
+            .status();
+        assert!(made.is_ok_and(|status| status.success()), "a veth pair");
+        let arguments = [
+            "link", "add", "link", "try0", "name", "try2", "type", kind, "id", "9",
+        ];
+        let tried = self
+            .command("ip")
+            .args(arguments)
+            .stderr(Stdio::null())
+            .status();
+        self.ip(&["link", "del", "try0"]);
+        tried.is_ok_and(|status| status.success())
+    }
+
+    /// Whether receive offload (GRO) of an interface is on.
+    pub fn gro(&self, interface: &str) -> bool {
+        let features = self.says("ethtool", &["-k", interface]);
+        let line = features
+            .lines()
+            .find(|line| line.starts_with("generic-receive-offload: "));
+        line.is_some_and(|line| line.contains(": on"))
     }
 
     /// Sets a value under `/proc/sys`, as the namespace sees it.

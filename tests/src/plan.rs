@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path};
 
 use vpc_user::model::{HookWish, TcAttachment};
 
-use crate::topology::{SUBNET, eni};
+use crate::topology::{Medium, SUBNET, eni};
 
 /// A tenant: an uplink, a group of ENIs and a namespace with the resource.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct TenantPlan {
     pub connections: Option<u32>,
     /// Hook of the uplink.
     pub hook: HookWish,
+    /// What the uplink is.
+    pub medium: Medium,
 }
 
 impl TenantPlan {
@@ -35,6 +37,7 @@ impl TenantPlan {
             timeouts: Vec::new(),
             connections: None,
             hook: hook(),
+            medium: Medium::Veth,
         }
     }
 }

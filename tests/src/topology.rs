@@ -76,13 +76,46 @@ impl Station {
     /// Joins the station to `host`, where the near end is called `interface`.
     /// Offloads stay as the kernel sets them: the data path has to cope.
     pub fn connect(&self, host: &Namespace, interface: &str, far: &Namespace) {
-        let far_path = far.path();
-        let mtu = self.mtu;
-        host.ip_batch(&format!(
-            "link add {interface} mtu {mtu} type veth peer name {INTERFACE} mtu {mtu} netns {}\n\
-             link set {interface} up\n",
-            far_path.display()
-        ));
+        self.connect_over(Medium::Veth, host, interface, far);
+    }
+
+    /// As [`Station::connect`], over another kind of interface at both ends.
+    pub fn connect_over(&self, medium: Medium, host: &Namespace, interface: &str, far: &Namespace) {
+        let (mtu, far_path) = (self.mtu, far.path());
+        let pair = |near: &str, far_name: &str, mtu: u32| {
+            host.ip_batch(&format!(
+                "link add {near} mtu {mtu} type veth peer name {far_name} mtu {mtu} netns {}\n\
+                 link set {near} up\n",
+                far_path.display()
+            ));
+        };
+        let line = format!("{interface}-l");
+        match medium {
+            Medium::Veth => pair(interface, INTERFACE, mtu),
+            Medium::Bridge => {
+                pair(&line, INTERFACE, mtu);
+                host.ip_batch(&format!(
+                    "link add {interface} mtu {mtu} type bridge\n\
+                     link set {line} master {interface}\n"
+                ));
+            }
+            Medium::Vlan => {
+                pair(&line, FAR_LINE, mtu);
+                host.ip_batch(&tagged(&line, interface));
+                far.ip_batch(&tagged(FAR_LINE, INTERFACE));
+            }
+            Medium::Vxlan => {
+                pair(&line, FAR_LINE, mtu + 100);
+                host.ip_batch(&tunnel(&line, interface, ["192.0.2.1", "192.0.2.2"], mtu));
+                far.ip_batch(&tunnel(
+                    FAR_LINE,
+                    INTERFACE,
+                    ["192.0.2.2", "192.0.2.1"],
+                    mtu,
+                ));
+            }
+        }
+        host.ip(&["link", "set", interface, "up"]);
         let mut lines = format!(
             "link set {INTERFACE} address {} up\naddr add {}/{} dev {INTERFACE}\n",
             mac_text(self.mac),
@@ -94,6 +127,33 @@ impl Station {
         }
         far.ip_batch(&lines);
     }
+}
+
+/// What the two ends of a link are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Medium {
+    /// A veth pair.
+    Veth,
+    /// A bridge, with a veth pair as its port.
+    Bridge,
+    /// VLAN 7 of a veth pair.
+    Vlan,
+    /// A VXLAN over a veth pair.
+    Vxlan,
+}
+
+/// What a VLAN or VXLAN is over, at the far end.
+const FAR_LINE: &str = "line0";
+
+fn tagged(line: &str, name: &str) -> String {
+    format!("link set {line} up\nlink add link {line} name {name} type vlan id 7\n")
+}
+
+fn tunnel(line: &str, name: &str, [local, remote]: [&str; 2], mtu: u32) -> String {
+    format!(
+        "addr add {local}/30 dev {line}\nlink set {line} up\n\
+         link add {name} mtu {mtu} type vxlan id 42 local {local} remote {remote} dstport 4789\n"
+    )
 }
 
 /// MAC of an interface.

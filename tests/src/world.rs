@@ -16,7 +16,7 @@ use crate::{
     frame::Ends,
     http::HttpServer,
     netns::Namespace,
-    plan::{EnvironmentPlan, Plan, environment_interface, uplink_interface},
+    plan::{EnvironmentPlan, Plan, TenantPlan, environment_interface, uplink_interface},
     topology::{
         GATEWAY, GATEWAY_MAC, INSIDE, INSIDE_MAC, RESOURCE, RESOURCE_MAC, Station, eni, mac_of,
     },
@@ -42,9 +42,11 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    fn new(name: &str, mtu: u32, host: &Namespace) -> Self {
+    fn new(plan: &TenantPlan, host: &Namespace) -> Self {
+        let name = &plan.name;
         let netns = Namespace::new(name);
-        Station::resource(mtu).connect(host, &uplink_interface(name), &netns);
+        let interface = uplink_interface(name);
+        Station::resource(plan.mtu).connect_over(plan.medium, host, &interface, &netns);
         Self {
             name: name.to_owned(),
             echo: TcpHold::echo(&netns, ECHO.port()),
@@ -101,7 +103,7 @@ impl World {
         let tenants: Vec<_> = plan
             .tenants
             .iter()
-            .map(|tenant| Tenant::new(&tenant.name, tenant.mtu, &host))
+            .map(|tenant| Tenant::new(tenant, &host))
             .collect();
         let peers: Vec<_> = tenants
             .iter()

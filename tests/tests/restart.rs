@@ -95,7 +95,7 @@ fn connections_survive_a_killed_agent(plan: Plan) {
     // The books are of packets on the wire, the interfaces' counters of what the stack
     // hands over: without segmentation by a device these are the same.
     for namespace in [world.tenant(0), world.env(0), world.env(1)] {
-        namespace.ethtool(&["-K", INTERFACE, "tso", "off"]);
+        namespace.says("ethtool", &["-K", INTERFACE, "tso", "off"]);
     }
     let uplink = mac_of(world.host(), "up-blue");
     pin_neighbour(world.tenant(0), eni(0), uplink);

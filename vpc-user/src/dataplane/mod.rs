@@ -15,6 +15,7 @@ mod environments;
 mod ethtool;
 mod events;
 mod features;
+mod filters;
 mod holding;
 mod hook;
 mod hooks;

@@ -22,6 +22,7 @@ use super::{
     bpf::{self, Runnable},
     cause::Cause,
     clsact::{Filters, Found},
+    filters::remove_filter,
     pins::{self, Attachment, Filter, Pin},
 };
 use crate::model::{Hook, TcAttachment};
@@ -112,12 +113,12 @@ impl ProgramsError {
 
 /// The loaded programs, and where they run.
 pub struct Programs {
-    ebpf: Ebpf,
-    links: PathBuf,
+    pub(super) ebpf: Ebpf,
+    pub(super) links: PathBuf,
     /// How new TC programs are attached.
     tc: TcAttachment,
     /// What is pinned: this is the only writer of the folder.
-    pins: BTreeSet<Pin>,
+    pub(super) pins: BTreeSet<Pin>,
 }
 
 impl Programs {
@@ -210,11 +211,11 @@ impl Programs {
         index: u32,
         ifindex: u32,
     ) -> Result<Attachment, ProgramsError> {
-        let interface = super::interface_name(ifindex);
-        let program = classifier(&mut self.ebpf, kind)?;
-        if others_run_there(&interface) {
+        if others_run_there(ifindex)? {
             return Err(ProgramsError::OtherAgent);
         }
+        let interface = super::interface_name(ifindex);
+        let program = classifier(&mut self.ebpf, kind)?;
         let first = TcAttachOptions::TcxOrder(LinkOrder::first());
         let attached = program.attach_with_options(&interface, TcAttachType::Ingress, first);
         let id = match attached.map_err(|error| ProgramsError::from(Box::new(error))) {
@@ -250,60 +251,6 @@ impl Programs {
                 source: Box::new(error),
             }),
         }
-    }
-
-    /// The program is pinned before the filter is made, so that whoever comes after a
-    /// crash knows the filter by it.
-    fn attach_filter(
-        &mut self,
-        kind: LinkKind,
-        index: u32,
-        ifindex: u32,
-    ) -> Result<Attachment, ProgramsError> {
-        let mut filters = Filters::open()?;
-        if filters.find(ifindex)? != Found::Nothing
-            || others_run_there(&super::interface_name(ifindex))
-        {
-            return Err(ProgramsError::OtherAgent);
-        }
-        let attachment = Attachment::Filter(Filter {
-            ifindex,
-            qdisc: filters.add_qdisc(ifindex)?,
-            next: false,
-        });
-        let pin = Pin {
-            kind,
-            index,
-            attachment,
-        };
-        let made = self
-            .pin_program(pin)
-            .and_then(|()| self.put_filter(kind, ifindex));
-        if let Err(error) = made {
-            remove(&self.links, &pin.name())?;
-            return Err(error);
-        }
-        Ok(attachment)
-    }
-
-    fn pin_program(&mut self, pin: Pin) -> Result<(), ProgramsError> {
-        let path = self.links.join(pin.name());
-        let program = classifier(&mut self.ebpf, pin.kind)?;
-        program.pin(&path).map_err(|error| ProgramsError::Pin {
-            path,
-            source: Box::new(error),
-        })
-    }
-
-    fn put_filter(&mut self, kind: LinkKind, ifindex: u32) -> Result<(), ProgramsError> {
-        use std::os::fd::AsFd as _;
-        let program = classifier(&mut self.ebpf, kind)?;
-        let fd = program.fd().map_err(Box::new)?;
-        let put = Filters::open()?.put(ifindex, fd.as_fd(), program_of(kind, Hook::Tc));
-        put.map_err(|error| match error.raw_os_error() {
-            Some(libc::EINVAL) => ProgramsError::ForeignFilter,
-            _ => error.into(),
-        })
     }
 
     /// Puts this object's program where its predecessor runs, in one step.
@@ -342,56 +289,6 @@ impl Programs {
         taken.map_err(|error| Box::new(error).into())
     }
 
-    /// The new program is pinned beside the old one, takes its place in the filter,
-    /// and then among the pins. A filter that somebody removed is made anew.
-    fn adopt_filter(&mut self, pins: &[(Pin, Filter)]) -> Result<(), ProgramsError> {
-        let Some((pin, filter)) = pins.first().copied() else {
-            return Ok(());
-        };
-        let (ifindex, mut filters) = (filter.ifindex, Filters::open()?);
-        let known = |id| {
-            pins.iter()
-                .any(|(pin, _)| self.program_id(*pin) == Some(id))
-        };
-        if let Found::Program(id) = filters.find(ifindex)?
-            && !known(id)
-        {
-            return Err(ProgramsError::OtherAgent);
-        }
-        let qdisc = filters.add_qdisc(ifindex)? || pins.iter().any(|(_, filter)| filter.qdisc);
-        let named = |next| Pin {
-            attachment: Attachment::Filter(Filter {
-                ifindex,
-                qdisc,
-                next,
-            }),
-            ..pin
-        };
-        let (last, next) = (named(false), named(true));
-        // What an agent left that died in the middle of this.
-        unlink(&self.links.join(next.name()))?;
-        self.pin_program(next)?;
-        self.put_filter(pin.kind, ifindex)?;
-        for (old, _) in pins {
-            self.pins.remove(old);
-            if *old != last && *old != next {
-                unlink(&self.links.join(old.name()))?;
-            }
-        }
-        let (from, to) = (self.links.join(next.name()), self.links.join(last.name()));
-        fs::rename(&from, &to).map_err(|source| ProgramsError::Pin {
-            path: to,
-            source: source.into(),
-        })?;
-        self.pins.insert(last);
-        Ok(())
-    }
-
-    fn program_id(&self, pin: Pin) -> Option<u32> {
-        let info = ProgramInfo::from_pin(self.links.join(pin.name())).ok()?;
-        Some(info.id())
-    }
-
     /// Takes a hook's program off its interface, at once. Fine if it is off already.
     pub fn detach(&mut self, kind: LinkKind, index: u32, hook: Hook) -> Result<(), ProgramsError> {
         for pin in self.pins_of(kind, index, hook) {
@@ -424,7 +321,11 @@ fn xdp(ebpf: &mut Ebpf, kind: LinkKind) -> Result<&mut Xdp, ProgramsError> {
     found.try_into().map_err(|error| refusal(name, &error))
 }
 
-fn classifier(ebpf: &mut Ebpf, kind: LinkKind) -> Result<&mut SchedClassifier, ProgramsError> {
+/// The TC program of a kind of link.
+pub(super) fn classifier(
+    ebpf: &mut Ebpf,
+    kind: LinkKind,
+) -> Result<&mut SchedClassifier, ProgramsError> {
     let name = program_of(kind, Hook::Tc);
     let found = ebpf.program_mut(name).ok_or(ProgramsError::Missing(name))?;
     found.try_into().map_err(|error| refusal(name, &error))
@@ -444,11 +345,16 @@ fn refusal(name: &'static str, error: &ProgramError) -> ProgramsError {
     ProgramsError::Load { name, reason }
 }
 
-/// Whether an agent's TC program runs on an interface by a TCX link: two of them
-/// would see each other's packets.
-fn others_run_there(interface: &str) -> bool {
-    let Ok((_, programs)) = SchedClassifier::query_tcx(interface, TcAttachType::Ingress) else {
-        return false;
+/// Whether an agent's TC program runs on an interface, by a TCX link or a filter: two
+/// of them would see each other's packets.
+pub(super) fn others_run_there(ifindex: u32) -> Result<bool, ProgramsError> {
+    if Filters::open()?.find(ifindex)? != Found::Nothing {
+        return Ok(true);
+    }
+    let interface = super::interface_name(ifindex);
+    let Ok((_, programs)) = SchedClassifier::query_tcx(&interface, TcAttachType::Ingress) else {
+        // There is no TCX, or no such interface: attaching will tell.
+        return Ok(false);
     };
     let is_agents = |name: &str| {
         LinkKind::ALL.iter().any(|kind| {
@@ -457,7 +363,7 @@ fn others_run_there(interface: &str) -> bool {
         })
     };
     let mut names = programs.iter().filter_map(ProgramInfo::name_as_str);
-    names.any(is_agents)
+    Ok(names.any(is_agents))
 }
 
 /// What is pinned in a folder.
@@ -473,7 +379,7 @@ pub fn detach_all(links: &Path) -> Result<(), ProgramsError> {
 }
 
 /// Takes the program of a pin off its interface, and the pin away.
-fn remove(links: &Path, name: &str) -> Result<(), ProgramsError> {
+pub(super) fn remove(links: &Path, name: &str) -> Result<(), ProgramsError> {
     let path = links.join(name);
     match Pin::parse(name).map(|pin| pin.attachment) {
         Some(Attachment::Filter(filter)) => remove_filter(&path, filter)?,
@@ -493,23 +399,8 @@ fn remove(links: &Path, name: &str) -> Result<(), ProgramsError> {
     unlink(&path)
 }
 
-/// Only the filter that runs the pinned program: the interface may be another one by
-/// now, and the filter somebody else's.
-fn remove_filter(path: &Path, filter: Filter) -> Result<(), ProgramsError> {
-    let mut filters = Filters::open()?;
-    let id = ProgramInfo::from_pin(path).ok().map(|info| info.id());
-    if let Found::Program(found) = filters.find(filter.ifindex)?
-        && Some(found) == id
-    {
-        filters.remove(filter.ifindex)?;
-    }
-    if filter.qdisc {
-        filters.remove_empty_qdisc(filter.ifindex)?;
-    }
-    Ok(())
-}
-
-fn unlink(path: &Path) -> Result<(), ProgramsError> {
+/// Removes a pin. Fine if there is none.
+pub(super) fn unlink(path: &Path) -> Result<(), ProgramsError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ProgramsError::Pin {
             path: path.into(),
