@@ -150,6 +150,15 @@ impl Namespace {
         );
     }
 
+    /// Runs `ethtool` inside the namespace; what it says.
+    pub fn ethtool(&self, arguments: &[&str]) -> String {
+        let output = self.command("ethtool").args(arguments).output();
+        let output = output.expect("run `ethtool` (package ethtool)");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "ethtool {arguments:?}: {errors}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Sets a value under `/proc/sys`, as the namespace sees it.
     pub fn write_sysctl(&self, key: &str, value: &str) {
         let path = Path::new("/proc/sys").join(key);

@@ -34,7 +34,7 @@ impl TenantPlan {
             mtu: 1500,
             timeouts: Vec::new(),
             connections: None,
-            hook: HookWish::Auto,
+            hook: hook(),
         }
     }
 }
@@ -82,7 +82,7 @@ impl Plan {
                     flow_quota: 65_535,
                     flow_rate: 0,
                     flow_burst: 1,
-                    hook: HookWish::Auto,
+                    hook: hook(),
                 });
             }
         }
@@ -152,6 +152,16 @@ impl Plan {
         }
         text
     }
+}
+
+/// Hook of every link whose plan says nothing else: `VPC_TEST_HOOK`, so that all
+/// tests can run over each.
+fn hook() -> HookWish {
+    let Ok(word) = std::env::var("VPC_TEST_HOOK") else {
+        return HookWish::Auto;
+    };
+    HookWish::from_word(&word)
+        .unwrap_or_else(|| panic!("VPC_TEST_HOOK={word}: say auto, xdp or tc"))
 }
 
 /// Name of a tenant's uplink on the host.
