@@ -17,6 +17,8 @@ pub struct Frame {
     pub bytes: Vec<u8>,
     /// The kernel knows that the checksum of layer 4 is not filled in yet.
     pub partial: bool,
+    /// Bytes of payload that a device would put into each segment; 0 = one packet.
+    pub segment: u16,
 }
 
 /// An IPv4 packet taken apart.
@@ -323,6 +325,7 @@ mod tests {
             let mut frame = Frame {
                 bytes,
                 partial: false,
+                segment: 0,
             };
             assert_eq!(frame.checksum_error(), None);
             let last = frame.bytes.len() - 1;
@@ -340,6 +343,7 @@ mod tests {
         let frame = Frame {
             bytes: ENDS.udp(b"payload"),
             partial: false,
+            segment: 0,
         };
         let packet = frame.packet().expect("an IPv4 packet");
         assert_eq!(packet.udp(), Some((1111, 2222, &b"payload"[..])));
@@ -347,6 +351,7 @@ mod tests {
         let arp = Frame {
             bytes: ENDS.arp_request(),
             partial: false,
+            segment: 0,
         }
         .arp()
         .expect("ARP");

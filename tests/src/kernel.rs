@@ -10,7 +10,9 @@ use std::{
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _,
     maps::{Array, DevMap, HashMap as HashTable, Map, MapData, PerCpuArray, PerCpuValues, RingBuf},
-    programs::{RawTracePoint, RawTracePointRunOptions, TestRunOptions, Xdp},
+    programs::{
+        RawTracePoint, RawTracePointRunOptions, SchedClassifier, TestRunOptions, TestRunResult, Xdp,
+    },
     util::nr_cpus,
 };
 use nix::{
@@ -24,11 +26,12 @@ use vpc_common::{
     layout::*,
     packet_table::{
         Action, BLOCKS, ENIS, ENVIRONMENTS, Handed, In, Machine, NEXT_HOPS, Ran, Told, UPLINKS,
-        World,
+        World, fits_a_tc_run,
     },
     time::Tick,
     verdict::Awaited,
 };
+use vpc_user::dataplane::skb_layout;
 
 use crate::netns::Namespace;
 
@@ -36,8 +39,20 @@ const FRAGMENTS: u32 = 4_096;
 const DROPS: u32 = 4_096;
 const SLOTS: u32 = BLOCKS * BLOCK_PORTS;
 const BUCKETS: u32 = (SLOTS / 2).next_power_of_two();
-/// What `struct xdp_md` is made of.
-const CONTEXT_WORDS: usize = 6;
+/// Bytes of `struct xdp_md`.
+const XDP_CONTEXT: usize = 24;
+/// Bytes of `struct __sk_buff`, and where its `ifindex` is.
+const SKB_CONTEXT: usize = 192;
+const SKB_IFINDEX: usize = 40;
+
+/// Which of the two sets of programs is run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hook {
+    /// Before the kernel has made anything of a frame.
+    Xdp,
+    /// Behind that.
+    Tc,
+}
 
 /// An array map that the kernel writes, mapped.
 struct Mapped<T> {
@@ -88,6 +103,7 @@ impl<T> Drop for Mapped<T> {
 
 /// The kernel's machine.
 pub struct Kernel {
+    hook: Hook,
     ebpf: Ebpf,
     interfaces: Vec<u32>,
     environments: Array<MapData, Environment>,
@@ -136,16 +152,18 @@ fn make_interfaces(namespace: &Namespace) -> Vec<u32> {
 }
 
 /// Lets a closure work with the loaded programs, on a thread inside a namespace.
-pub fn with_kernel(work: impl FnOnce(&mut Kernel) + Send) {
+pub fn with_kernel(hook: Hook, work: impl FnOnce(&mut Kernel) + Send) {
     let namespace = Namespace::new("table");
-    namespace.run(|| work(&mut Kernel::load(&namespace)));
+    namespace.run(|| work(&mut Kernel::load(hook, &namespace)));
 }
 
 impl Kernel {
     /// Loads the programs; on a thread inside the namespace, as is every later use.
-    fn load(namespace: &Namespace) -> Self {
+    fn load(hook: Hook, namespace: &Namespace) -> Self {
         let interfaces = make_interfaces(namespace);
+        let skb_layout = skb_layout().expect("the kernel describes its packets");
         let mut loader = EbpfLoader::new();
+        loader.override_global(program::SKB_LAYOUT, &skb_layout, true);
         for (table, entries) in [
             (name::LINK_BY_IFINDEX, 16),
             (name::ENVIRONMENTS, ENVIRONMENTS),
@@ -166,6 +184,8 @@ impl Kernel {
             (name::DROPS, DROPS),
             (name::ENVIRONMENT_PORTS, ENVIRONMENTS),
             (name::UPLINK_PORTS, UPLINKS),
+            (name::TC_ENVIRONMENT_PORTS, ENVIRONMENTS),
+            (name::TC_UPLINK_PORTS, UPLINKS),
         ] {
             loader.map_max_entries(table, entries);
         }
@@ -175,8 +195,14 @@ impl Kernel {
                 .load()
                 .unwrap_or_else(|error| panic!("{name}: {error:?}"));
         }
+        for name in [program::TC_FROM_ENVIRONMENT, program::TC_FROM_UPLINK] {
+            tc(&mut ebpf, name)
+                .load()
+                .unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        }
         sweeper(&mut ebpf).load().expect("load the sweep");
         let mut kernel = Self {
+            hook,
             interfaces,
             environments: take(&mut ebpf, name::ENVIRONMENTS),
             uplinks: take(&mut ebpf, name::UPLINKS),
@@ -208,16 +234,44 @@ impl Kernel {
         kernel
     }
 
+    fn run_xdp(&mut self, link: In, frame: &[u8], out: &mut [u8]) -> TestRunResult {
+        let mut context = [0; XDP_CONTEXT];
+        context[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
+        context[12..16].copy_from_slice(&self.ifindex(link).to_ne_bytes());
+        let name = match link {
+            In::Uplink(_) => program::FROM_UPLINK,
+            In::Environment(_) | In::Stranger => program::FROM_ENVIRONMENT,
+        };
+        let options = run_options(frame, out, &context);
+        let result = xdp(&mut self.ebpf, name).test_run(options);
+        result.expect("run the program")
+    }
+
+    fn run_tc(&mut self, link: In, frame: &[u8], out: &mut [u8]) -> TestRunResult {
+        let mut context = [0; SKB_CONTEXT];
+        let ifindex = self.ifindex(link).to_ne_bytes();
+        context[SKB_IFINDEX..SKB_IFINDEX + 4].copy_from_slice(&ifindex);
+        let name = match link {
+            In::Uplink(_) => program::TC_FROM_UPLINK,
+            In::Environment(_) | In::Stranger => program::TC_FROM_ENVIRONMENT,
+        };
+        let options = run_options(frame, out, &context);
+        let result = tc(&mut self.ebpf, name).test_run(options);
+        result.expect("run the program")
+    }
+
     /// Lets frames leave by every interface.
     fn set_ports(&mut self) {
         for (table, ports) in [
             (name::ENVIRONMENT_PORTS, 0..ENVIRONMENTS),
             (name::UPLINK_PORTS, 0..UPLINKS),
+            (name::TC_ENVIRONMENT_PORTS, 0..ENVIRONMENTS),
+            (name::TC_UPLINK_PORTS, 0..UPLINKS),
         ] {
             let mut map: DevMap<MapData> = take(&mut self.ebpf, table);
             for index in ports {
                 let link = match table {
-                    name::UPLINK_PORTS => In::Uplink(index as usize),
+                    name::UPLINK_PORTS | name::TC_UPLINK_PORTS => In::Uplink(index as usize),
                     _ => In::Environment(index as usize),
                 };
                 map.set(index, self.ifindex(link), None, 0)
@@ -228,11 +282,27 @@ impl Kernel {
     }
 }
 
+fn run_options<'r>(frame: &'r [u8], out: &'r mut [u8], context: &'r [u8]) -> TestRunOptions<'r> {
+    TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(out),
+        ctx_in: Some(context),
+        ..TestRunOptions::default()
+    }
+}
+
 fn xdp<'e>(ebpf: &'e mut Ebpf, name: &str) -> &'e mut Xdp {
     let program = ebpf
         .program_mut(name)
         .unwrap_or_else(|| panic!("no program {name}"));
     program.try_into().expect("an XDP program")
+}
+
+fn tc<'e>(ebpf: &'e mut Ebpf, name: &str) -> &'e mut SchedClassifier {
+    let program = ebpf
+        .program_mut(name)
+        .unwrap_or_else(|| panic!("no program {name}"));
+    program.try_into().expect("a TC program")
 }
 
 fn sweeper(ebpf: &mut Ebpf) -> &mut RawTracePoint {
@@ -348,34 +418,29 @@ impl Machine for Kernel {
     }
 
     fn run(&mut self, link: In, frame: &[u8]) -> Ran {
-        let mut context = [0; CONTEXT_WORDS * 4];
-        context[4..8].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
-        context[12..16].copy_from_slice(&self.ifindex(link).to_ne_bytes());
-        let name = match link {
-            In::Uplink(_) => program::FROM_UPLINK,
-            In::Environment(_) | In::Stranger => program::FROM_ENVIRONMENT,
-        };
         let mut out = vec![0; 4_096];
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            data_out: Some(&mut out),
-            ctx_in: Some(&context),
-            ..TestRunOptions::default()
+        let result = match self.hook {
+            Hook::Xdp => self.run_xdp(link, frame, &mut out),
+            Hook::Tc => self.run_tc(link, frame, &mut out),
         };
-        let result = xdp(&mut self.ebpf, name)
-            .test_run(options)
-            .expect("run the program");
         out.truncate(result.data_size_out as usize);
-        let action = match result.return_value {
-            1 => Action::Drop,
-            2 => Action::Pass,
-            4 => Action::Redirect,
-            other => panic!("the program returned {other}"),
+        let action = match (self.hook, result.return_value as i32) {
+            (Hook::Xdp, 1) | (Hook::Tc, 2) => Action::Drop,
+            (Hook::Xdp, 2) | (Hook::Tc, -1) => Action::Pass,
+            (Hook::Xdp, 4) | (Hook::Tc, 7) => Action::Redirect,
+            other => panic!("the program returned {other:?}"),
         };
         Ran {
             action,
             frame: out,
             port: None,
+        }
+    }
+
+    fn takes(&self, frame: &[u8]) -> bool {
+        match self.hook {
+            Hook::Xdp => frame.len() >= 14,
+            Hook::Tc => fits_a_tc_run(frame),
         }
     }
 

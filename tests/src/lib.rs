@@ -8,6 +8,7 @@ pub mod content;
 pub mod echo;
 pub mod folder;
 pub mod frame;
+pub mod guest;
 pub mod http;
 pub mod kernel;
 pub mod lab;

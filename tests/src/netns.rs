@@ -150,6 +150,15 @@ impl Namespace {
         );
     }
 
+    /// Runs `ethtool` inside the namespace; what it says.
+    pub fn ethtool(&self, arguments: &[&str]) -> String {
+        let output = self.command("ethtool").args(arguments).output();
+        let output = output.expect("run `ethtool` (package ethtool)");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "ethtool {arguments:?}: {errors}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// Sets a value under `/proc/sys`, as the namespace sees it.
     pub fn write_sysctl(&self, key: &str, value: &str) {
         let path = Path::new("/proc/sys").join(key);
@@ -188,16 +197,25 @@ impl Namespace {
 
     /// Packets and bytes (Ethernet headers included) that left through an interface.
     pub fn transmitted(&self, interface: &str) -> (u64, u64) {
+        let values = self.interface_counters(interface);
+        (values[9], values[8])
+    }
+
+    /// Packets and bytes (Ethernet headers included) that came in by an interface.
+    pub fn received(&self, interface: &str) -> (u64, u64) {
+        let values = self.interface_counters(interface);
+        (values[1], values[0])
+    }
+
+    fn interface_counters(&self, interface: &str) -> Vec<u64> {
         let text = self.proc_net("dev");
         let row = text
             .lines()
             .find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'))
             .unwrap_or_else(|| panic!("no interface {interface} in {}", self.name));
-        let values: Vec<u64> = row
-            .split_whitespace()
+        row.split_whitespace()
             .map(|v| v.parse().unwrap_or(0))
-            .collect();
-        (values[9], values[8])
+            .collect()
     }
 }
 

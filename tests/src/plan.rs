@@ -3,6 +3,8 @@
 
 use std::{fmt::Write as _, path::Path};
 
+use vpc_user::model::{HookWish, TcAttachment};
+
 use crate::topology::{SUBNET, eni};
 
 /// A tenant: an uplink, a group of ENIs and a namespace with the resource.
@@ -18,6 +20,8 @@ pub struct TenantPlan {
     pub timeouts: Vec<(&'static str, u32)>,
     /// Connections per ENI, if fewer than the most.
     pub connections: Option<u32>,
+    /// Hook of the uplink.
+    pub hook: HookWish,
 }
 
 impl TenantPlan {
@@ -30,6 +34,7 @@ impl TenantPlan {
             mtu: 1500,
             timeouts: Vec::new(),
             connections: None,
+            hook: hook(),
         }
     }
 }
@@ -47,6 +52,8 @@ pub struct EnvironmentPlan {
     pub flow_rate: u32,
     /// New flows at once.
     pub flow_burst: u32,
+    /// Hook of its link.
+    pub hook: HookWish,
 }
 
 /// Tenants and environments.
@@ -58,6 +65,8 @@ pub struct Plan {
     pub environments: Vec<EnvironmentPlan>,
     /// Size of the flow table.
     pub flows: u32,
+    /// How TC programs are attached.
+    pub tc: TcAttachment,
 }
 
 impl Plan {
@@ -73,6 +82,7 @@ impl Plan {
                     flow_quota: 65_535,
                     flow_rate: 0,
                     flow_burst: 1,
+                    hook: hook(),
                 });
             }
         }
@@ -81,6 +91,7 @@ impl Plan {
             tenants,
             environments,
             flows: 131_072,
+            tc: TcAttachment::Auto,
         }
     }
 
@@ -95,19 +106,31 @@ impl Plan {
         self
     }
 
+    /// Gives every uplink a hook, and every environment one.
+    pub fn with_hooks(mut self, uplink: HookWish, environment: HookWish) -> Self {
+        self.tenants
+            .iter_mut()
+            .for_each(|tenant| tenant.hook = uplink);
+        self.environments
+            .iter_mut()
+            .for_each(|plan| plan.hook = environment);
+        self
+    }
+
     /// The agent's configuration file.
     pub fn config(&self, pin_dir: &Path, socket: &Path, peers: &[String]) -> String {
         let mut text = format!(
-            "pin_dir = {pin_dir:?}\nsocket = {socket:?}\nprofile = \"aws\"\n\n[limits]\n\
-             flows = {}\nenvironments = 1024\n",
-            self.flows
+            "pin_dir = {pin_dir:?}\nsocket = {socket:?}\nprofile = \"aws\"\ntc = \"{}\"\n\n\
+             [limits]\nflows = {}\nenvironments = 1024\n",
+            self.tc, self.flows
         );
         for (tenant, peer) in self.tenants.iter().zip(peers) {
             let _ = write!(
                 text,
-                "\n[[uplink]]\nname = {:?}\ninterface = {:?}\npeer_netns = {peer:?}\n",
+                "\n[[uplink]]\nname = {:?}\ninterface = {:?}\nhook = \"{}\"\npeer_netns = {peer:?}\n",
                 tenant.name,
-                uplink_interface(&tenant.name)
+                uplink_interface(&tenant.name),
+                tenant.hook,
             );
         }
         for tenant in &self.tenants {
@@ -129,6 +152,16 @@ impl Plan {
         }
         text
     }
+}
+
+/// Hook of every link whose plan says nothing else: `VPC_TEST_HOOK`, so that all
+/// tests can run over each.
+fn hook() -> HookWish {
+    let Ok(word) = std::env::var("VPC_TEST_HOOK") else {
+        return HookWish::Auto;
+    };
+    HookWish::from_word(&word)
+        .unwrap_or_else(|| panic!("VPC_TEST_HOOK={word}: say auto, xdp or tc"))
 }
 
 /// Name of a tenant's uplink on the host.

@@ -21,6 +21,7 @@ use crate::{frame::Frame, netns::Namespace, topology::INTERFACE, wait::PATIENCE}
 /// `struct virtio_net_hdr`, which precedes every frame of the socket.
 const HEADER: usize = 10;
 const NEEDS_CHECKSUM: u8 = 1;
+const GSO_NONE: u8 = 0;
 const BUFFER: usize = 64 << 20;
 
 /// A packet socket.
@@ -45,7 +46,21 @@ impl Tap {
 
     /// Sends a frame.
     pub fn send(&self, frame: &[u8]) {
-        let bytes = [&[0; HEADER][..], frame].concat();
+        self.send_with([0; HEADER], frame);
+    }
+
+    /// Sends a frame, a checksum of which is left to a device: it sums from `start`
+    /// on and writes `offset` bytes behind that.
+    pub fn send_partial(&self, frame: &[u8], start: u16, offset: u16) {
+        let mut header = [0; HEADER];
+        header[0] = NEEDS_CHECKSUM;
+        header[6..8].copy_from_slice(&start.to_ne_bytes());
+        header[8..10].copy_from_slice(&offset.to_ne_bytes());
+        self.send_with(header, frame);
+    }
+
+    fn send_with(&self, header: [u8; HEADER], frame: &[u8]) {
+        let bytes = [&header[..], frame].concat();
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.socket.send(&bytes) {
@@ -80,6 +95,10 @@ impl Tap {
         let bytes: Vec<u8> = bytes.collect();
         Some(Frame {
             partial: bytes[0] & NEEDS_CHECKSUM != 0,
+            segment: match bytes[1] {
+                GSO_NONE => 0,
+                _ => u16::from_ne_bytes([bytes[4], bytes[5]]),
+            },
             bytes: bytes[HEADER..].to_vec(),
         })
     }

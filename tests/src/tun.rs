@@ -54,6 +54,7 @@ impl Tun {
             let frame = Frame {
                 bytes: buffer[..len].to_vec(),
                 partial: false,
+                segment: 0,
             };
             if let Some(found) = wanted(&frame) {
                 return Some(found);

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fs, net::SocketAddrV4, path::PathBuf, process::
 use nix::sys::signal::Signal;
 use vpc_common::drop::DropReason;
 use vpc_user::model::{
-    AttachRequest, DropInfo, EnvironmentInfo, FlowInfo, ObjectName, Request, Response, StatusInfo,
+    AttachRequest, DropInfo, EnvironmentInfo, FlowInfo, HookWish, ObjectName, Request, Response,
+    StatusInfo,
 };
 
 use crate::{
@@ -152,6 +153,7 @@ impl World {
             gateway: GATEWAY,
             mac: None,
             netns: Some(environment.netns.name().to_owned()),
+            hook: plan.hook,
             flow_quota: plan.flow_quota,
             flow_rate: plan.flow_rate,
             flow_burst: plan.flow_burst,
@@ -242,6 +244,27 @@ impl World {
     /// Attaches an environment; the error is the agent's sentence.
     pub fn attach(&self, request: AttachRequest) -> Result<EnvironmentInfo, String> {
         environment(self.request(&Request::Attach(request)))
+    }
+
+    /// Changes an environment's hook; the error is the agent's sentence.
+    pub fn set_hook(&self, name: &str, hook: HookWish) -> Result<EnvironmentInfo, String> {
+        environment(self.request(&Request::SetHook {
+            name: object(name),
+            hook,
+            netns: None,
+        }))
+    }
+
+    /// Writes the configuration anew, as the plan is now.
+    pub fn write_config(&self) {
+        let tenants = self.tenants.iter();
+        let peers: Vec<_> = tenants
+            .map(|tenant| tenant.netns.name().to_owned())
+            .collect();
+        let config = self
+            .plan
+            .config(&self.folder.pins(), &self.folder.socket(), &peers);
+        fs::write(self.folder.config(), config).expect("write the configuration");
     }
 
     /// Detaches an environment; the error is the agent's sentence.

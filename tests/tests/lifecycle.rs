@@ -15,7 +15,7 @@ use tests::{
     world::{ECHO, HTTP, World},
 };
 use vpc_common::drop::DropReason;
-use vpc_user::model::{AttachRequest, ObjectName, Request, Response};
+use vpc_user::model::{AttachRequest, HookWish, ObjectName, Request, Response};
 
 fn guest(name: &str) -> EnvironmentPlan {
     let mut plan = Plan::blue(1).environments.remove(0);
@@ -199,6 +199,7 @@ fn a_bad_attach_gets_one_sentence_and_changes_nothing() {
         as_other(request);
         request.interface = "big0".to_owned();
         request.netns = None;
+        request.hook = HookWish::Xdp;
     });
     refused(&world, &["up-blue"], |request| {
         as_other(request);
@@ -235,16 +236,22 @@ fn an_interface_that_runs_a_program_of_someone_else_is_left_alone() {
         .expect("a second agent runs beside the first");
     let mut request = world.attach_request(index);
     request.group = ObjectName::new("red").expect("a name");
+    request.hook = HookWish::Xdp;
     let attached = agent::request(&theirs.socket(), &Request::Attach(request.clone()));
     assert!(
         matches!(attached, Ok(Response::Environment(_))),
         "{attached:?}"
     );
-    refused(&world, &["XDP", &request.interface], |ours| {
-        ours.name = request.name.clone();
-        ours.interface = request.interface.clone();
-        ours.netns = request.netns.clone();
-    });
+    let refuses = |hook, words: &[&str]| {
+        refused(&world, words, |ours| {
+            ours.name = request.name.clone();
+            ours.interface = request.interface.clone();
+            ours.netns = request.netns.clone();
+            ours.hook = hook;
+        });
+    };
+    refuses(HookWish::Xdp, &["XDP program", &request.interface]);
+    refuses(HookWish::Auto, &["another agent", &request.interface]);
     let listed = agent::request(&theirs.socket(), &Request::Environments);
     let Ok(Response::Environments(listed)) = listed else {
         panic!("{listed:?}")

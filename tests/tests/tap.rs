@@ -10,13 +10,13 @@ use tests::{
     wait::PATIENCE,
     world::{ECHO, World, outbound},
 };
-use vpc_user::model::ObjectName;
+use vpc_user::model::{HookWish, ObjectName};
 
 const NAME: &str = "tap0";
 
 /// A world with one environment behind a tap, a clone of the others.
-fn with_tap() -> (World, Tun) {
-    let world = World::start(Plan::blue(1));
+fn with_tap(hook: HookWish) -> (World, Tun) {
+    let world = World::start(Plan::blue(1).with_hooks(hook, hook));
     let tun = Tun::open(world.host(), NAME);
     let mut request = world.attach_request(0);
     request.name = ObjectName::new("vm").expect("a name");
@@ -28,9 +28,8 @@ fn with_tap() -> (World, Tun) {
     (world, tun)
 }
 
-#[test]
-fn a_guest_behind_a_tap_is_an_environment_like_any_other() {
-    let (world, tun) = with_tap();
+fn a_guest_is_an_environment_like_any_other(hook: HookWish) {
+    let (world, tun) = with_tap(hook);
     let mut ask = outbound(0, 0);
     ask.destination.set_ip(GATEWAY);
     tun.send(&ask.arp_request());
@@ -60,6 +59,16 @@ fn a_guest_behind_a_tap_is_an_environment_like_any_other() {
     assert!(world.drop_totals().is_empty(), "{:?}", world.drop_totals());
 }
 
+#[test]
+fn a_guest_behind_a_tap_is_an_environment_like_any_other() {
+    a_guest_is_an_environment_like_any_other(HookWish::Auto);
+}
+
+#[test]
+fn a_guest_may_be_handled_by_xdp() {
+    a_guest_is_an_environment_like_any_other(HookWish::Xdp);
+}
+
 /// Leaves only the pseudo-header's sum, as a sender does that expects its
 /// hardware to add the rest.
 fn half_made(mut frame: Vec<u8>) -> Vec<u8> {
@@ -77,7 +86,8 @@ fn half_made(mut frame: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn a_half_made_checksum_of_any_length_is_completed() {
-    let (world, tun) = with_tap();
+    // Without the kernel's note there is only its value to tell it by.
+    let (world, tun) = with_tap(HookWish::Xdp);
     let outside = Tap::open(world.tenant(0));
     // The first one waits for the neighbour.
     for len in (0..64).chain([255, 256, 257, 1_000, 1_471, 1_472]) {
@@ -86,6 +96,7 @@ fn a_half_made_checksum_of_any_length_is_completed() {
         let as_sent = Frame {
             bytes: frame.clone(),
             partial: false,
+            segment: 0,
         };
         assert!(
             as_sent.checksum_error().is_some(),

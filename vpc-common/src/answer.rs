@@ -4,6 +4,7 @@
 use crate::{
     addr::{Mac, V4},
     checksum::{self, Delta},
+    offload::{Checksum, TCP_CHECKSUM, UDP_CHECKSUM},
     packet::Packet,
     state::{ICMP, TCP, tcp_flags},
     transport::Transport,
@@ -115,9 +116,30 @@ fn ipv4_header(source: V4, destination: V4, protocol: u8, total_len: u16) -> Ipv
     header
 }
 
-/// Reports an error about the packet to its sender, quoting its header and the
-/// first eight bytes after it (RFC 792, RFC 1812 §4.3.2). The packet must be one
-/// about which errors are sent (RFC 1122 §3.2.2): no error, no later fragment.
+/// Bytes quoted after the IP header: what a TCP header has without options.
+const QUOTED: usize = tcp::LEN;
+
+/// The sum of a packet's first bytes as they will be when they arrive. A transport
+/// checksum that is left to a device is finished there even in a quote; what the
+/// device sums and what it writes add up to the complement of what stands in the
+/// field (local checksum offload, as the kernel calls it).
+#[inline(always)]
+fn sum_to_be<P: Packet>(packet: &P, ip: &ipv4::View, quoted: usize) -> Option<u32> {
+    if ip.checksum == Checksum::Whole {
+        return packet.sum(ip.at, quoted);
+    }
+    let offset = if ip.protocol == TCP {
+        TCP_CHECKSUM
+    } else {
+        UDP_CHECKSUM
+    };
+    let field = u16::from_ne_bytes(*packet.header::<[u8; 2]>(ip.l4() + offset)?);
+    Some(packet.sum(ip.at, ip.header_len)? + !field as u32)
+}
+
+/// Reports an error about the packet to its sender, quoting its header and up to 20
+/// bytes after it (RFC 792 asks for 8, RFC 1812 §4.3.2.3 for more). The packet must be
+/// one about which errors are sent (RFC 1122 §3.2.2): no error, no later fragment.
 #[inline(always)]
 pub fn icmp_error<P: Packet>(
     packet: &mut P,
@@ -130,7 +152,13 @@ pub fn icmp_error<P: Packet>(
         return None;
     }
     let sender = packet.header::<Ethernet>(0)?.source;
-    let quoted = ip.header_len + 8;
+    let quoted = ip.header_len
+        + if ip.payload_len() < QUOTED {
+            ip.payload_len()
+        } else {
+            QUOTED
+        };
+    let sum = sum_to_be(packet, ip, quoted)?;
     packet.grow_front(ADDED)?;
     *packet.header_mut::<Ethernet>(0)? = Ethernet {
         destination: sender,
@@ -145,8 +173,7 @@ pub fn icmp_error<P: Packet>(
         checksum: 0,
         rest: [0, error.mtu.to_be()],
     };
-    let sum = checksum::words_of(&header) + packet.sum(at + icmp::LEN, quoted)?;
-    header.checksum = !checksum::fold(sum);
+    header.checksum = !checksum::fold(sum + checksum::words_of(&header));
     *packet.header_mut::<Icmp>(at)? = header;
     packet.truncate(ethernet::LEN + ADDED + quoted)
 }
@@ -162,6 +189,11 @@ pub fn tcp_reset<P: Packet>(
 ) -> Option<()> {
     let segment = &transport.segment;
     if segment.flags & tcp_flags::RST != 0 || ip.at != ethernet::LEN {
+        return None;
+    }
+    // What is left to a device stays where it was marked.
+    let left_to_device = ip.checksum == Checksum::LeftToDevice;
+    if left_to_device && ip.header_len != ipv4::LEN {
         return None;
     }
     let (sequence, acknowledgment, flags) = if segment.flags & tcp_flags::ACK != 0 {
@@ -186,7 +218,11 @@ pub fn tcp_reset<P: Packet>(
         urgent: 0,
     };
     let pseudo = checksum::pseudo(ip.destination, ip.source, TCP, tcp::LEN as u16);
-    header.checksum = !checksum::fold(pseudo + checksum::words_of(&header));
+    header.checksum = if left_to_device {
+        checksum::fold(pseudo)
+    } else {
+        !checksum::fold(pseudo + checksum::words_of(&header))
+    };
     *packet.header_mut::<Tcp>(ethernet::LEN + ipv4::LEN)? = header;
     packet.truncate(ethernet::LEN + ipv4::LEN + tcp::LEN)
 }

@@ -87,6 +87,19 @@ impl Delta {
         Self(self.0 + word32(!old) + word32(new))
     }
 
+    /// The change undone.
+    #[inline(always)]
+    #[must_use]
+    pub const fn negated(self) -> Self {
+        Self(!fold(self.0) as u32)
+    }
+
+    /// A stored sum, not complemented, after the change.
+    #[inline(always)]
+    pub const fn apply_to_sum(self, stored: u16) -> u16 {
+        fold(stored as u32 + self.0)
+    }
+
     /// The stored checksum after the change.
     #[inline(always)]
     pub const fn apply(self, stored: u16) -> u16 {

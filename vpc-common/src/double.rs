@@ -12,7 +12,9 @@ use std::{
 
 use crate::{
     addr::Addr,
+    checksum::Delta,
     layout::*,
+    offload::{Partial, Segments},
     packet::{Header, Packet},
     pool,
     state::Timeouts,
@@ -110,6 +112,7 @@ impl Double {
             gateway: Addr::UNSPECIFIED,
             group: 0,
             mtu: 1500,
+            flags: 0,
             flow_quota: u32::MAX,
             flow_interval_ns: 0,
             flow_burst_ns: 0,
@@ -292,6 +295,33 @@ pub struct Buffer {
     end: usize,
     /// What the packet was handed over for.
     pub handed_over: RefCell<Option<(Owner, Awaited)>>,
+    /// The marks beside the bytes; `None`: the hook sees none.
+    pub marks: Option<Marks>,
+    /// The hook is XDP: it sends to links of its kind only.
+    pub xdp: bool,
+}
+
+/// What a stack notes beside a packet's bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Marks {
+    /// Segments to be cut.
+    pub segments: Segments,
+    /// Checksum to be finished.
+    pub partial: Partial,
+    /// A VLAN tag.
+    pub tagged: bool,
+    /// The sum of the bytes from the IP header on (`CHECKSUM_COMPLETE`).
+    pub sum: u16,
+}
+
+impl Marks {
+    /// None of them.
+    pub const NONE: Self = Self {
+        segments: Segments::NONE,
+        partial: Partial::NONE,
+        tagged: false,
+        sum: 0,
+    };
 }
 
 /// Bytes before the packet, as XDP has.
@@ -312,9 +342,16 @@ impl Buffer {
             start: HEADROOM,
             end: HEADROOM + frame.len(),
             handed_over: RefCell::new(None),
+            marks: None,
+            xdp: false,
         };
         buffer.bytes_mut()[HEADROOM..HEADROOM + frame.len()].copy_from_slice(frame);
         buffer
+    }
+
+    /// Bytes by which the packet grew in front.
+    pub fn grown(&self) -> usize {
+        HEADROOM - self.start
     }
 
     /// The packet's bytes.
@@ -390,6 +427,32 @@ impl Packet for Buffer {
 
     fn truncate(&mut self, len: usize) -> Option<()> {
         (len <= self.len()).then(|| self.end = self.start + len)
+    }
+
+    fn sees_marks(&self) -> bool {
+        self.marks.is_some()
+    }
+
+    fn segments(&self) -> Segments {
+        self.marks.map_or(Segments::NONE, |marks| marks.segments)
+    }
+
+    fn partial(&self) -> Partial {
+        self.marks.map_or(Partial::NONE, |marks| marks.partial)
+    }
+
+    fn is_tagged(&self) -> bool {
+        self.marks.is_some_and(|marks| marks.tagged)
+    }
+
+    fn note_change(&mut self, delta: Delta) {
+        if let Some(marks) = &mut self.marks {
+            marks.sum = delta.apply_to_sum(marks.sum);
+        }
+    }
+
+    fn reaches(&self, link_has_xdp: bool) -> bool {
+        !self.xdp || link_has_xdp
     }
 
     fn hand_over(&self, owner: Owner, awaited: &Awaited) -> Option<()> {

@@ -115,6 +115,8 @@ drop_reasons! {
     AnswerFailed = 39, "answer_failed";
     /// The environment was attached without a MAC and has sent nothing that shows it.
     EnvironmentMacUnknown = 40, "environment_mac_unknown";
+    /// A device was told to write a checksum over something else: an attempt to change the packet after it was checked.
+    ChecksumMisplaced = 41, "checksum_misplaced";
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use crate::{
         Eni, EniState, Environment, EnvironmentState, Event, FlowKey, FlowRef, GROUP_ENIS, Group,
         NextHopKey, POOLS_PER_ENI, Slot, Stat,
     },
+    offload::OnWire,
     pool::{self, Claim, ClaimError},
     state::{self, Direction, Phase, State, TCP, UDP, tcp_flags},
     tables::{Insertion, Tables},
@@ -569,10 +570,10 @@ fn note_flags(slot: &Slot, direction: Direction, flags: u8) {
     }
 }
 
-/// Counts a packet of `bytes` on its flow. The stamp is stored only when it
-/// changes, so that CPUs do not fight for the line.
+/// Counts a packet on its flow, as it is on the wire. The stamp is stored only when
+/// it changes, so that CPUs do not fight for the line.
 #[inline(always)]
-pub fn account(slot: &Slot, direction: Direction, bytes: u16, now: Tick) {
+pub fn account(slot: &Slot, direction: Direction, on_wire: &OnWire, now: Tick) {
     let (packets, total, last) = match direction {
         Direction::Forward => (
             &slot.forward_packets,
@@ -581,8 +582,8 @@ pub fn account(slot: &Slot, direction: Direction, bytes: u16, now: Tick) {
         ),
         Direction::Reply => (&slot.reply_packets, &slot.reply_bytes, &slot.reply_last),
     };
-    packets.add(1);
-    total.add(bytes as u64);
+    packets.add(on_wire.packets as u64);
+    total.add(on_wire.bytes as u64);
     if last.load() != now.0 {
         last.store(now.0);
     }

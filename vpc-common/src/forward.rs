@@ -17,6 +17,7 @@ use crate::{
     layout::{
         Eni, Environment, FlowKey, FlowRef, Fragment, Link, NextHopKey, Owner, Slot, Stat, Uplink,
     },
+    offload::{Checksum, OnWire},
     packet::Packet,
     quoted,
     rewrite::{self, Rewrite},
@@ -171,7 +172,7 @@ impl<'t, T: Tables> From<'t, T> {
         let ethernet = packet
             .header::<Ethernet>(0)
             .ok_or(DropReason::FrameTruncated)?;
-        if ethernet.ethertype != ethernet::IPV4 {
+        if ethernet.ethertype != ethernet::IPV4 || packet.is_tagged() {
             return Ok(Aside::verdict(Aside::OTHER, 0));
         }
         let ip = self.parse(packet)?;
@@ -189,6 +190,9 @@ impl<'t, T: Tables> From<'t, T> {
         let ip = ipv4::parse(packet, ethernet::LEN)?;
         if ip.source != self.environment.address.v4() {
             return Err(DropReason::SourceSpoofed.into());
+        }
+        if ip.checksum == Checksum::Misplaced {
+            return Err(DropReason::ChecksumMisplaced.into());
         }
         Ok(ip)
     }
@@ -211,15 +215,16 @@ impl<'t, T: Tables> From<'t, T> {
         if transport.is_syn() && state::reopens(state.phase()) {
             return Ok(Verdict::OPEN);
         }
-        let way = self.way(slot)?;
-        if ip.total_len as u32 > way.uplink.mtu {
+        let way = self.way(packet, slot)?;
+        let on_wire = OnWire::of(packet.segments(), ip, transport.header_len);
+        if on_wire.largest > way.uplink.mtu {
             return Ok(Aside::verdict(Aside::TOO_BIG, way.uplink.mtu));
         }
         let segment = (ip.protocol == TCP).then_some(&transport.segment);
         if !flow::observe(slot, state, Direction::Forward, segment) {
             return Err(DropReason::FlowSetupRace.into());
         }
-        let id = self.outside_id(slot, ip);
+        let id = self.outside_id(slot, ip, on_wire.packets);
         if ip.is_fragment() {
             self.note_first(flow, ip, id);
         }
@@ -228,12 +233,7 @@ impl<'t, T: Tables> From<'t, T> {
         if completed.0 {
             self.tables.count(Stat::ChecksumsCompleted);
         }
-        flow::account(
-            slot,
-            Direction::Forward,
-            ip.total_len,
-            self.arrival.moment.tick,
-        );
+        flow::account(slot, Direction::Forward, &on_wire, self.arrival.moment.tick);
         Ok(Verdict::send(Port::uplink(way.eni.uplink)))
     }
 
@@ -309,7 +309,7 @@ impl<'t, T: Tables> From<'t, T> {
 
     /// The way out of a flow, judged again if its ENI's generation moved.
     #[inline(always)]
-    fn way(&self, slot: &Slot) -> Step<Way<'t>> {
+    fn way<P: Packet>(&self, packet: &P, slot: &Slot) -> Step<Way<'t>> {
         let eni_index = slot.eni() as u32;
         if slot.verdict_generation.load() != self.tables.generation(eni_index) as u32 {
             let judged = self.tables.judge_again(slot);
@@ -319,6 +319,9 @@ impl<'t, T: Tables> From<'t, T> {
         }
         let eni = self.tables.eni(eni_index).ok_or(DropReason::NoRoute)?;
         let uplink = self.tables.uplink(eni.uplink).ok_or(DropReason::NoRoute)?;
+        if !packet.reaches(uplink.has_xdp()) {
+            return Err(Verdict::PASS);
+        }
         let next_hop = self.tables.next_hop(slot.next_hop() as u32);
         match next_hop.map_or(0, |next_hop| next_hop.mac.load()) {
             0 => Err(Aside::verdict(Aside::UNRESOLVED, eni_index)),
@@ -348,12 +351,12 @@ impl<'t, T: Tables> From<'t, T> {
     /// not use the same for datagrams that may be fragmented (RFC 6864 §4.3,
     /// RFC 7857 §8).
     #[inline(always)]
-    fn outside_id(&self, slot: &Slot, ip: &ipv4::View) -> u16 {
+    fn outside_id(&self, slot: &Slot, ip: &ipv4::View, packets: u32) -> u16 {
         if ip.dont_fragment() && !ip.is_fragment() {
             return ip.id;
         }
         match self.tables.eni_state(slot.eni() as u32) {
-            Some(state) => state.ip_id.fetch_add(1) as u16,
+            Some(state) => state.ip_id.fetch_add(packets as u64) as u16,
             None => ip.id,
         }
     }
@@ -413,6 +416,7 @@ impl<'t, T: Tables> From<'t, T> {
             .header::<Ethernet>(0)
             .ok_or(DropReason::FrameTruncated)?;
         match ethernet.ethertype {
+            _ if packet.is_tagged() => return Err(DropReason::VlanTagged.into()),
             ethernet::IPV4 => {}
             ethernet::ARP => return self.arp(packet),
             ethernet::VLAN | ethernet::QINQ => return Err(DropReason::VlanTagged.into()),
@@ -481,7 +485,7 @@ impl<'t, T: Tables> From<'t, T> {
         let (slot, _) =
             flow::resolve(self.tables, found.flow).ok_or(DropReason::FragmentUnknown)?;
         let way = self.way_beside(packet, ip, slot)?;
-        if ip.total_len as u32 > way.uplink.mtu {
+        if ip.total_len > way.uplink.mtu {
             return Err(DropReason::FragmentationNeeded.into());
         }
         let rewrite = self.rewrite(&way, slot, found.outside_id);
@@ -489,7 +493,7 @@ impl<'t, T: Tables> From<'t, T> {
         flow::account(
             slot,
             Direction::Forward,
-            ip.total_len,
+            &OnWire::one(ip),
             self.arrival.moment.tick,
         );
         Ok(Verdict::send(Port::uplink(way.eni.uplink)))
@@ -499,7 +503,7 @@ impl<'t, T: Tables> From<'t, T> {
     /// packet waits for with the agent, or is dropped.
     #[inline(always)]
     fn way_beside<P: Packet>(&self, packet: &P, ip: &ipv4::View, slot: &Slot) -> Step<Way<'t>> {
-        match self.way(slot) {
+        match self.way(packet, slot) {
             Err(verdict) if matches!(verdict.kind(), Kind::Aside) => {
                 Err(self.unresolved(packet, ip, slot.eni() as u32)?)
             }
@@ -541,7 +545,7 @@ impl<'t, T: Tables> From<'t, T> {
         );
         let (_, slot, _) = flow::lookup(self.tables, &key).ok_or(DropReason::IcmpUnmatched)?;
         let way = self.way_beside(packet, ip, slot)?;
-        let id = self.outside_id(slot, ip);
+        let id = self.outside_id(slot, ip, 1);
         let rewrite = self.rewrite(&way, slot, id);
         quoted::apply(packet, ip, &quote, &rewrite)?;
         rewrite::apply_network(packet, ip, &rewrite)?;
@@ -576,6 +580,9 @@ impl<'t, T: Tables> From<'t, T> {
             && arp.target.v4() == self.environment.gateway.v4();
         if !for_gateway {
             return Err(DropReason::ArpIgnored.into());
+        }
+        if !packet.partial().is_none() {
+            return Err(DropReason::ChecksumMisplaced.into());
         }
         self.learn_mac(packet);
         let built = answer::arp_reply(packet, self.gateway());

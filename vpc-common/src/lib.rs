@@ -32,6 +32,7 @@ pub mod flow_index;
 pub mod forward;
 pub mod fragment;
 pub mod layout;
+pub mod offload;
 pub mod packet;
 #[cfg(any(test, feature = "double"))]
 pub mod packet_table;

@@ -1,11 +1,12 @@
-//! Access to the bytes of a packet: the one thing that differs between XDP, TC
-//! and a host test.
+//! Access to a packet's bytes and to the marks beside them: the one thing that
+//! differs between XDP, TC and a host test.
 
 use crate::{
     checksum::Delta,
     flow::Moment,
     forward::{self, Aside},
     layout::Owner,
+    offload::{Partial, Segments},
     rewrite,
     tables::Tables,
     verdict::{Awaited, Verdict},
@@ -58,6 +59,43 @@ pub trait Packet {
 
     /// Cuts the packet to a length.
     fn truncate(&mut self, len: usize) -> Option<()>;
+
+    /// Whether the hook sees the marks beside the bytes. Where it does not, a
+    /// half-made checksum can be told by its value only.
+    fn sees_marks(&self) -> bool {
+        false
+    }
+
+    /// The segments that a device will cut the packet into.
+    fn segments(&self) -> Segments {
+        Segments::NONE
+    }
+
+    /// Bytes from an offset to the end of a packet too long for the length field of
+    /// its IPv4 header, which is 0 then; 0 if the packet is no such one.
+    fn big_len(&self, _at: usize) -> u32 {
+        0
+    }
+
+    /// Where a device is to finish a checksum.
+    fn partial(&self) -> Partial {
+        Partial::NONE
+    }
+
+    /// Whether the packet has a VLAN tag beside its bytes.
+    fn is_tagged(&self) -> bool {
+        false
+    }
+
+    /// The sum of the packet's bytes changed, which a device may have computed when
+    /// the packet arrived (`CHECKSUM_COMPLETE`).
+    fn note_change(&mut self, _delta: Delta) {}
+
+    /// Whether the hook can send to a link: XDP only to one whose own hook is XDP,
+    /// because another may lose the frame.
+    fn reaches(&self, _link_has_xdp: bool) -> bool {
+        true
+    }
 
     /// [`rewrite::clamp_mss`]; the kernel keeps it, and the options' copy, out of the
     /// hot path's frame.

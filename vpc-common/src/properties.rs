@@ -3,6 +3,7 @@
 mod ends;
 mod frames;
 mod histories;
+mod marks;
 mod threads;
 
 use crate::{

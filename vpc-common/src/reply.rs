@@ -10,6 +10,7 @@ use crate::{
     flow::{self, Moment},
     fragment,
     layout::{EniKey, Environment, FlowRef, Fragment, Link, NextHopKey, Owner, Slot, Stat, Uplink},
+    offload::{Checksum, OnWire},
     packet::Packet,
     pool, quoted,
     rewrite::{self, Rewrite},
@@ -74,6 +75,7 @@ impl<'t, T: Tables> From<'t, T> {
         };
         let for_link = ethernet.destination == self.uplink.mac;
         match ethernet.ethertype {
+            _ if packet.is_tagged() => self.not_ours(DropReason::VlanTagged),
             ethernet::IPV4 if for_link => self.ipv4(packet),
             ethernet::ARP => self.arp(packet).of(owner),
             ethernet::IPV4 => self.not_ours(DropReason::NotForLink),
@@ -107,6 +109,9 @@ impl<'t, T: Tables> From<'t, T> {
 
     #[inline(always)]
     fn to_eni<P: Packet>(&self, packet: &mut P, ip: &ipv4::View, eni: u32) -> Step<Verdict> {
+        if ip.checksum == Checksum::Misplaced {
+            return Err(DropReason::ChecksumMisplaced.into());
+        }
         if ip.is_fragment() {
             fragment::check(ip)?;
         }
@@ -130,8 +135,9 @@ impl<'t, T: Tables> From<'t, T> {
                 transport.source,
             )
             .ok_or(DropReason::Unsolicited)?;
-        let way = self.way(slot)?;
-        self.check_size(packet, ip, &way)?;
+        let way = self.way(packet, slot)?;
+        let on_wire = OnWire::of(packet.segments(), ip, transport.header_len);
+        self.check_size(packet, ip, on_wire.largest, &way)?;
         let segment = (ip.protocol == TCP).then_some(&transport.segment);
         if !flow::observe(slot, state, Direction::Reply, segment) {
             return Err(DropReason::Unsolicited.into());
@@ -152,12 +158,7 @@ impl<'t, T: Tables> From<'t, T> {
         if completed.0 {
             self.tables.count(Stat::ChecksumsCompleted);
         }
-        flow::account(
-            slot,
-            Direction::Reply,
-            ip.total_len,
-            self.arrival.moment.tick,
-        );
+        flow::account(slot, Direction::Reply, &on_wire, self.arrival.moment.tick);
         Ok(Verdict::send(Port::environment(way.index)))
     }
 
@@ -194,7 +195,7 @@ impl<'t, T: Tables> From<'t, T> {
     }
 
     #[inline(always)]
-    fn way(&self, slot: &Slot) -> Step<Way<'t>> {
+    fn way<P: Packet>(&self, packet: &P, slot: &Slot) -> Step<Way<'t>> {
         let index = slot.environment() as u32;
         let environment = self
             .tables
@@ -202,6 +203,9 @@ impl<'t, T: Tables> From<'t, T> {
             .ok_or(DropReason::EnvironmentGone)?;
         if environment.generation != slot.generation.load() || environment.ifindex == 0 {
             return Err(DropReason::EnvironmentGone.into());
+        }
+        if !packet.reaches(environment.has_xdp()) {
+            return Err(Verdict::PASS);
         }
         let state = self
             .tables
@@ -219,11 +223,18 @@ impl<'t, T: Tables> From<'t, T> {
 
     /// TTL, and the MTU of the environment's link.
     #[inline(always)]
-    fn check_size<P: Packet>(&self, packet: &mut P, ip: &ipv4::View, way: &Way<'_>) -> Step<()> {
+    fn check_size<P: Packet>(
+        &self,
+        packet: &mut P,
+        ip: &ipv4::View,
+        largest: u32,
+        way: &Way<'_>,
+    ) -> Step<()> {
         if ip.ttl <= 1 {
             return Err(DropReason::TtlExpired.into());
         }
-        if ip.total_len as u32 <= way.environment.mtu {
+        let mtu = way.environment.mtu;
+        if largest <= mtu as u32 {
             return Ok(());
         }
         let reason = DropReason::FragmentationNeeded;
@@ -234,7 +245,7 @@ impl<'t, T: Tables> From<'t, T> {
             mac: self.uplink.mac,
             address: ip.destination,
         };
-        let error = Error::fragmentation_needed(way.environment.mtu as u16);
+        let error = Error::fragmentation_needed(mtu);
         let built = answer::icmp_error(packet, ip, station, error);
         Err(Verdict::answered(built, Some(reason)))
     }
@@ -261,13 +272,13 @@ impl<'t, T: Tables> From<'t, T> {
         };
         let (slot, _) =
             flow::resolve(self.tables, found.flow).ok_or(DropReason::FragmentUnknown)?;
-        let way = self.way(slot)?;
-        self.check_size(packet, ip, &way)?;
+        let way = self.way(packet, slot)?;
+        self.check_size(packet, ip, ip.total_len, &way)?;
         rewrite::apply_network(packet, ip, &self.rewrite(&way, slot, ip.id))?;
         flow::account(
             slot,
             Direction::Reply,
-            ip.total_len,
+            &OnWire::one(ip),
             self.arrival.moment.tick,
         );
         Ok(Verdict::send(Port::environment(way.index)))
@@ -310,8 +321,8 @@ impl<'t, T: Tables> From<'t, T> {
                 quote.destination_port,
             )
             .ok_or(DropReason::IcmpUnmatched)?;
-        let way = self.way(slot)?;
-        self.check_size(packet, ip, &way)?;
+        let way = self.way(packet, slot)?;
+        self.check_size(packet, ip, ip.total_len, &way)?;
         let rewrite = self.rewrite(&way, slot, ip.id);
         quoted::apply(packet, ip, &quote, &rewrite)?;
         rewrite::apply_network(packet, ip, &rewrite)?;
@@ -331,6 +342,9 @@ impl<'t, T: Tables> From<'t, T> {
         let key = EniKey::new(self.arrival.index, address);
         if self.tables.eni_by_address(&key).is_none() {
             return self.not_ours(DropReason::ArpIgnored);
+        }
+        if !packet.partial().is_none() {
+            return self.not_ours(DropReason::ChecksumMisplaced);
         }
         if arp.operation != arp::REQUEST {
             // An answer to the agent's question: it has been learnt.

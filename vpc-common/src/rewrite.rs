@@ -6,6 +6,7 @@ use crate::{
     checksum::{self, Delta},
     drop::DropReason,
     layout::{Environment, Uplink},
+    offload::Checksum,
     packet::Packet,
     state::{Direction, TCP, UDP, tcp_flags},
     transport::Transport,
@@ -54,10 +55,11 @@ impl Rewrite {
 /// IPv4 and TCP without options (RFC 9293 §3.7.1).
 #[inline(always)]
 pub const fn largest_segment(uplink: &Uplink, environment: &Environment) -> u16 {
-    let mtu = if uplink.mtu < environment.mtu {
+    let inside = environment.mtu as u32;
+    let mtu = if uplink.mtu < inside {
         uplink.mtu
     } else {
-        environment.mtu
+        inside
     };
     mtu.wrapping_sub((ipv4::LEN + tcp::LEN) as u32) as u16
 }
@@ -123,8 +125,10 @@ fn apply_transport<P: Packet>(
     rewrite: &Rewrite,
 ) -> Result<Completed, DropReason> {
     let mut stored = transport.checksum;
-    let has_checksum = ip.protocol == TCP || stored != 0;
-    let half_made = rewrite.completes_checksums && is_half_made(ip, stored) && has_checksum;
+    let left_to_device = ip.checksum == Checksum::LeftToDevice;
+    let has_checksum = ip.protocol == TCP || stored != 0 || left_to_device;
+    let by_value = rewrite.completes_checksums && !packet.sees_marks() && has_checksum;
+    let half_made = by_value && is_half_made(ip, stored);
     if half_made {
         // The field holds the pseudo-header's sum, so the sum over header and
         // data is that of the whole.
@@ -137,32 +141,46 @@ fn apply_transport<P: Packet>(
         Direction::Forward => transport.source,
         Direction::Reply => transport.destination,
     };
-    let delta = Delta::NONE
-        .word32(
-            rewrite.replaced_address(ip).to_wire(),
-            rewrite.address.to_wire(),
-        )
-        .word16(old_port.to_wire(), rewrite.port.to_wire());
+    // Of the pseudo-header, which is all a half-made checksum covers.
+    let pseudo = Delta::NONE.word32(
+        rewrite.replaced_address(ip).to_wire(),
+        rewrite.address.to_wire(),
+    );
+    let mut whole = pseudo.word16(old_port.to_wire(), rewrite.port.to_wire());
     let index = matches!(rewrite.direction, Direction::Reply) as usize;
     if ip.protocol == UDP {
         let header = packet
             .header_mut::<Udp>(ip.l4())
             .ok_or(DropReason::L4Truncated)?;
         header.ports[index & 1] = rewrite.port.to_wire();
-        if has_checksum {
-            header.checksum = nonzero(delta.apply(stored));
+        if left_to_device {
+            header.checksum = pseudo.apply_to_sum(stored);
+        } else if has_checksum {
+            header.checksum = nonzero(whole.apply(stored));
         }
     } else {
-        let mut delta = delta;
         if transport.segment.flags & tcp_flags::SYN != 0 && transport.header_len > tcp::LEN {
             let (at, len) = (ip.l4() + tcp::LEN, transport.header_len - tcp::LEN);
-            delta = delta.and(packet.clamp_mss(at, len, rewrite.mss));
+            whole = whole.and(packet.clamp_mss(at, len, rewrite.mss));
         }
         let header = packet
             .header_mut::<Tcp>(ip.l4())
             .ok_or(DropReason::L4Truncated)?;
         header.ports[index & 1] = rewrite.port.to_wire();
-        header.checksum = delta.apply(stored);
+        header.checksum = if left_to_device {
+            pseudo.apply_to_sum(stored)
+        } else {
+            whole.apply(stored)
+        };
+    }
+    if !left_to_device {
+        // The checksum makes up for every change but the pseudo-header's, which is
+        // not among the bytes.
+        packet.note_change(if has_checksum {
+            pseudo.negated()
+        } else {
+            Delta::NONE.word16(old_port.to_wire(), rewrite.port.to_wire())
+        });
     }
     Ok(Completed(half_made))
 }

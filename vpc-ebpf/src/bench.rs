@@ -25,7 +25,7 @@ use vpc_common::{
     reply,
     tables::Tables as _,
 };
-use vpc_ebpf::{clock, entry, maps::Maps, packet::XdpPacket, sweep};
+use vpc_ebpf::{clock, entry, hook::Hook as _, maps::Maps, packet::KernelPacket, sweep, xdp::Xdp};
 
 /// What the programs do, set from user space between runs.
 #[repr(C)]
@@ -103,9 +103,14 @@ fn number(setting: &mut Setting) -> u32 {
     Maps.random() & setting.mask
 }
 
+#[inline(always)]
+fn packet_of(context: &XdpContext) -> KernelPacket<Xdp> {
+    KernelPacket::new(Xdp::new(context.ctx))
+}
+
 /// Makes the packet the forward packet of some flow.
 #[inline(always)]
-fn restore_forward(packet: &mut XdpPacket) -> Option<()> {
+fn restore_forward(packet: &mut KernelPacket<Xdp>) -> Option<()> {
     let setting = SETTING.get_ptr_mut(0)?;
     // SAFETY: valid until the program ends; written from user space only while
     // no program runs.
@@ -129,7 +134,7 @@ fn restore_forward(packet: &mut XdpPacket) -> Option<()> {
 
 /// Makes the packet the reply of some flow.
 #[inline(always)]
-fn restore_reply(packet: &mut XdpPacket) -> Option<()> {
+fn restore_reply(packet: &mut KernelPacket<Xdp>) -> Option<()> {
     let setting = SETTING.get_ptr_mut(0)?;
     // SAFETY: as for `restore_forward`.
     let setting = unsafe { &mut *setting };
@@ -160,37 +165,37 @@ pub fn empty(_context: XdpContext) -> u32 {
 /// What restoring a forward packet costs.
 #[xdp]
 pub fn bench_restore_forward(context: XdpContext) -> u32 {
-    restore_forward(&mut XdpPacket::new(context)).map_or(XDP_ABORTED, |()| XDP_DROP)
+    restore_forward(&mut packet_of(&context)).map_or(XDP_ABORTED, |()| XDP_DROP)
 }
 
 /// What restoring a reply costs.
 #[xdp]
 pub fn bench_restore_reply(context: XdpContext) -> u32 {
-    restore_reply(&mut XdpPacket::new(context)).map_or(XDP_ABORTED, |()| XDP_DROP)
+    restore_reply(&mut packet_of(&context)).map_or(XDP_ABORTED, |()| XDP_DROP)
 }
 
 /// Restores a forward packet and runs the forward path on it.
 #[xdp]
 pub fn bench_forward(context: XdpContext) -> u32 {
-    let mut packet = XdpPacket::new(context);
+    let mut packet = packet_of(&context);
     if restore_forward(&mut packet).is_none() {
         return XDP_ABORTED;
     }
-    let ifindex = packet.ifindex();
+    let ifindex = packet.hook().ifindex();
     let verdict = forward::from_environment(&Maps, &mut packet, ifindex, clock::now());
-    entry::perform(verdict, ifindex, &entry::FORWARD)
+    entry::xdp(verdict, ifindex, &entry::FORWARD)
 }
 
 /// Restores a reply and runs the reply path on it.
 #[xdp]
 pub fn bench_reply(context: XdpContext) -> u32 {
-    let mut packet = XdpPacket::new(context);
+    let mut packet = packet_of(&context);
     if restore_reply(&mut packet).is_none() {
         return XDP_ABORTED;
     }
-    let ifindex = packet.ifindex();
+    let ifindex = packet.hook().ifindex();
     let verdict = reply::from_uplink(&Maps, &mut packet, ifindex, clock::now());
-    entry::perform(verdict, ifindex, &entry::REPLY)
+    entry::xdp(verdict, ifindex, &entry::REPLY)
 }
 
 /// A claim from a pool, and nothing else.
@@ -210,7 +215,7 @@ pub fn bench_claim(_context: XdpContext) -> u32 {
 /// Makes a forward packet of some flow and sends it into the topology.
 #[xdp]
 pub fn bench_generate(context: XdpContext) -> u32 {
-    if restore_forward(&mut XdpPacket::new(context)).is_none() {
+    if restore_forward(&mut packet_of(&context)).is_none() {
         return XDP_ABORTED;
     }
     GENERATOR.redirect(0, 0).unwrap_or(XDP_ABORTED)

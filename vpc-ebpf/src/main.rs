@@ -4,35 +4,60 @@
 #![no_main]
 
 use aya_ebpf::{
-    macros::{raw_tracepoint, xdp},
-    programs::{RawTracePointContext, XdpContext},
+    macros::{classifier, raw_tracepoint, xdp},
+    programs::{RawTracePointContext, TcContext, XdpContext},
 };
 use vpc_common::{expiry::SweepOptions, forward, reply};
 use vpc_ebpf::{
     clock, entry,
-    maps::{Maps, count_dropped},
-    packet::XdpPacket,
+    hook::Hook as _,
+    maps::{Maps, TC_ENVIRONMENT_PORTS, TC_UPLINK_PORTS, count_dropped},
+    packet::KernelPacket,
+    skb::Skb,
     sweep as sweeping, trace,
+    xdp::Xdp,
 };
 
 /// On an environment's link.
 #[xdp]
 pub fn from_environment(context: XdpContext) -> u32 {
-    let mut packet = XdpPacket::new(context);
-    let ifindex = packet.ifindex();
-    let verdict = forward::from_environment(&Maps, &mut packet, ifindex, clock::now());
-    trace::verdict(packet.context(), ifindex, verdict);
-    entry::perform(verdict, ifindex, &entry::FORWARD)
+    let hook = Xdp::new(context.ctx);
+    let (ifindex, packet) = (hook.ifindex(), &mut KernelPacket::new(hook));
+    let verdict = forward::from_environment(&Maps, packet, ifindex, clock::now());
+    trace::verdict(&context, ifindex, verdict);
+    entry::xdp(verdict, ifindex, &entry::FORWARD)
 }
 
 /// On an uplink.
 #[xdp]
 pub fn from_uplink(context: XdpContext) -> u32 {
-    let mut packet = XdpPacket::new(context);
-    let ifindex = packet.ifindex();
-    let verdict = reply::from_uplink(&Maps, &mut packet, ifindex, clock::now());
-    trace::verdict(packet.context(), ifindex, verdict);
-    entry::perform(verdict, ifindex, &entry::REPLY)
+    let hook = Xdp::new(context.ctx);
+    let (ifindex, packet) = (hook.ifindex(), &mut KernelPacket::new(hook));
+    let verdict = reply::from_uplink(&Maps, packet, ifindex, clock::now());
+    trace::verdict(&context, ifindex, verdict);
+    entry::xdp(verdict, ifindex, &entry::REPLY)
+}
+
+/// On every environment's link, behind XDP where that is there too.
+#[classifier]
+pub fn tc_from_environment(context: TcContext) -> i32 {
+    let hook = Skb::new(context.skb.skb);
+    hook.pull_headers();
+    let (ifindex, packet) = (hook.ifindex(), &mut KernelPacket::new(hook));
+    let verdict = forward::from_environment(&Maps, packet, ifindex, clock::now());
+    trace::verdict(&context, ifindex, verdict);
+    entry::tc(verdict, hook, &TC_UPLINK_PORTS)
+}
+
+/// On every uplink, behind XDP where that is there too.
+#[classifier]
+pub fn tc_from_uplink(context: TcContext) -> i32 {
+    let hook = Skb::new(context.skb.skb);
+    hook.pull_headers();
+    let (ifindex, packet) = (hook.ifindex(), &mut KernelPacket::new(hook));
+    let verdict = reply::from_uplink(&Maps, packet, ifindex, clock::now());
+    trace::verdict(&context, ifindex, verdict);
+    entry::tc(verdict, hook, &TC_ENVIRONMENT_PORTS)
 }
 
 /// Ends what is idle: arguments are now (ns), first block, blocks, options.

@@ -72,6 +72,10 @@ pub static ENVIRONMENT_PORTS: DevMap = DevMap::with_max_entries(1, 0);
 #[map]
 pub static UPLINK_PORTS: DevMap = DevMap::with_max_entries(1, 0);
 #[map]
+pub static TC_ENVIRONMENT_PORTS: DevMap = DevMap::with_max_entries(1, 0);
+#[map]
+pub static TC_UPLINK_PORTS: DevMap = DevMap::with_max_entries(1, 0);
+#[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(EVENT_RING, 0);
 #[map]
 pub static PUNTS: RingBuf = RingBuf::with_byte_size(PUNT_RING, 0);

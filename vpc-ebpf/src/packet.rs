@@ -1,96 +1,20 @@
-//! [`Packet`] over an XDP buffer, by direct access.
+//! [`Packet`] over a kernel buffer, by direct access.
 
-use aya_ebpf::{
-    EbpfContext,
-    bindings::xdp_md,
-    helpers::{
-        bpf_csum_diff, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
-        bpf_xdp_load_bytes,
-    },
-    programs::XdpContext,
-};
+use aya_ebpf::helpers::bpf_csum_diff;
 use vpc_common::{
     addr::Addr,
     checksum::Delta,
     flow::Moment,
-    forward::{self, Aside},
+    forward::Aside,
     layout::{FragmentKey, NextHopKey, Owner, PUNT_FRAME, Punt},
+    offload::{Partial, Segments},
     packet::{Header, Packet},
     rewrite,
     tables::Tables,
     verdict::{Awaited, Verdict},
 };
 
-use crate::maps::{Maps, PUNTS};
-
-/// The packet of an XDP program.
-pub struct XdpPacket {
-    context: XdpContext,
-}
-
-impl XdpPacket {
-    /// The packet of a context.
-    #[inline(always)]
-    pub const fn new(context: XdpContext) -> Self {
-        Self { context }
-    }
-
-    /// Its context.
-    #[inline(always)]
-    pub const fn context(&self) -> &XdpContext {
-        &self.context
-    }
-
-    /// Interface it arrived on.
-    #[inline(always)]
-    pub fn ifindex(&self) -> u32 {
-        self.context.ingress_ifindex() as u32
-    }
-
-    /// Where the packet starts, loaded anew for each access: from a check at a
-    /// variable offset LLVM infers that a smaller constant one holds and leaves its
-    /// check out, which the verifier cannot follow ("offset is outside of the
-    /// packet").
-    #[inline(always)]
-    fn data(&self) -> usize {
-        // SAFETY: the context is the program's own.
-        unsafe { (&raw const (*self.context.ctx).data).read_volatile() as usize }
-    }
-
-    /// Where the packet ends, loaded anew for each access: one that is kept is
-    /// zero-extended again by LLVM and is no pointer to the verifier afterwards.
-    #[inline(always)]
-    fn data_end(&self) -> usize {
-        // SAFETY: the context is the program's own.
-        unsafe { (&raw const (*self.context.ctx).data_end).read_volatile() as usize }
-    }
-
-    /// A checked pointer to `len` bytes.
-    #[inline(always)]
-    fn pointer(&self, at: usize, len: usize) -> Option<*mut u8> {
-        let start = self.data() + at;
-        if start + len > self.data_end() {
-            return None;
-        }
-        Some(start as *mut u8)
-    }
-
-    /// Copies the packet's first `len` bytes, at most `N`, to memory of another kind.
-    ///
-    /// # Safety
-    ///
-    /// `to` points to at least `N` writable bytes.
-    #[inline(always)]
-    pub unsafe fn copy_out<const N: usize>(&self, len: usize, to: *mut u8) -> Option<()> {
-        if len == 0 || len > N {
-            return None;
-        }
-        // SAFETY: the caller vouches for `to`; the helper checks the packet's end.
-        let result =
-            unsafe { bpf_xdp_load_bytes(self.context.as_ptr().cast(), 0, to.cast(), len as u32) };
-        (result == 0).then_some(())
-    }
-}
+use crate::{hook::Hook, maps::PUNTS};
 
 /// The sum of a constant number of bytes, added to a sum.
 macro_rules! sum_step {
@@ -106,12 +30,60 @@ macro_rules! sum_step {
     }};
 }
 
-impl XdpPacket {
-    /// [`Packet::sum`] in steps of constant size, because that is what the
+/// The packet of a program on a hook.
+pub struct KernelPacket<H> {
+    hook: H,
+}
+
+impl<H: Hook> KernelPacket<H> {
+    /// The packet of a context.
+    #[inline(always)]
+    pub const fn new(hook: H) -> Self {
+        Self { hook }
+    }
+
+    /// Its hook.
+    #[inline(always)]
+    pub const fn hook(&self) -> H {
+        self.hook
+    }
+
+    /// A checked pointer to `len` bytes. The ends are loaded anew for each access:
+    /// see [`Hook::data`].
+    #[inline(always)]
+    fn pointer(&self, at: usize, len: usize) -> Option<*mut u8> {
+        let start = self.hook.data() + at;
+        if start + len > self.hook.data_end() {
+            return None;
+        }
+        Some(start as *mut u8)
+    }
+
+    /// Copies the packet's first `len` bytes, at most `N`, to memory of another kind.
+    ///
+    /// # Safety
+    ///
+    /// `to` points to at least `N` writable bytes.
+    #[inline(always)]
+    unsafe fn copy_out<const N: usize>(&self, len: usize, to: *mut u8) -> Option<()> {
+        if len == 0 || len > N {
+            return None;
+        }
+        // SAFETY: the caller vouches for `to`; the helper checks the packet's end.
+        unsafe { self.hook.load(0, to, len as u32) }
+    }
+
+    /// [`rewrite::clamp_mss`], for the global function of a hook.
+    #[inline(always)]
+    pub fn clamp_mss_here(&mut self, at: usize, len: usize, mss: u16) -> Delta {
+        rewrite::clamp_mss(self, at & 0xff, len, mss)
+    }
+
+    /// [`Packet::sum`], for the global function of a hook: in steps of constant size, because that is what the
     /// verifier can follow and what every kernel's helper takes (512 bytes at most
     /// before 6.13).
     #[inline(always)]
-    fn sum_in_steps(&self, at: usize, len: usize) -> Option<u32> {
+    pub fn sum_in_steps(&self, at: usize, len: usize) -> Option<u32> {
         let (mut at, mut left, mut sum) = (at & 0xfff, len, 0u32);
         for _ in 0..8 {
             if left < 512 {
@@ -156,66 +128,15 @@ impl XdpPacket {
     }
 }
 
-/// A global function: the verifier looks at its many branches once. All ones if
-/// the packet is shorter.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn sum_packet(context: *mut xdp_md, at: u32, len: u32) -> u64 {
-    let packet = XdpPacket::new(XdpContext::new(context));
-    match packet.sum_in_steps(at as usize, len as usize) {
-        Some(sum) => sum as u64,
-        None => u64::MAX,
-    }
-}
-
-/// See [`sum_packet`]; returns the change of the checksum.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn clamp_packet_mss(context: *mut xdp_md, at: u32, len: u32, mss: u32) -> u32 {
-    let mut packet = XdpPacket::new(XdpContext::new(context));
-    rewrite::clamp_mss(&mut packet, (at & 0xff) as usize, len as usize, mss as u16).to_sum()
-}
-
-/// See [`sum_packet`]; a [`Verdict`] as a word.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn forward_straight(context: *mut xdp_md, now_ns: u64) -> u64 {
-    let mut packet = XdpPacket::new(XdpContext::new(context));
-    let ifindex = packet.ifindex();
-    forward::straight(&Maps, &mut packet, ifindex, Moment::from_ns(now_ns)).to_word()
-}
-
-/// See [`sum_packet`]; a [`Verdict`] as a word.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn forward_open(context: *mut xdp_md, now_ns: u64) -> u64 {
-    let mut packet = XdpPacket::new(XdpContext::new(context));
-    let ifindex = packet.ifindex();
-    forward::open(&Maps, &mut packet, ifindex, Moment::from_ns(now_ns)).to_word()
-}
-
-/// See [`sum_packet`]; a [`Verdict`] as a word.
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn forward_aside(context: *mut xdp_md, now_ns: u64, step: u64) -> u64 {
-    let mut packet = XdpPacket::new(XdpContext::new(context));
-    let ifindex = packet.ifindex();
-    let moment = Moment::from_ns(now_ns);
-    forward::aside(&Maps, &mut packet, ifindex, moment, Aside(step)).to_word()
-}
-
-impl Packet for XdpPacket {
+impl<H: Hook> Packet for KernelPacket<H> {
     #[inline(always)]
     fn len(&self) -> usize {
-        // Not `data_end - data`: LLVM subtracts in 32 bits where it can, and the
-        // verifier says "32-bit pointer arithmetic prohibited" (6.18).
-        // SAFETY: the context is the program's own.
-        unsafe { bpf_xdp_get_buff_len(self.context.as_ptr().cast()) as usize }
+        self.hook.len()
     }
 
     #[inline(always)]
     fn holds(&self, at: usize, len: usize) -> bool {
-        self.data() + at + len <= self.data_end()
+        self.hook.holds(at, len)
     }
 
     #[inline(always)]
@@ -235,7 +156,7 @@ impl Packet for XdpPacket {
 
     #[inline(always)]
     fn sum(&self, at: usize, len: usize) -> Option<u32> {
-        let sum = sum_packet(self.context.ctx, at as u32, len as u32);
+        let sum = self.hook.sum(at as u32, len as u32);
         (sum != u64::MAX).then_some(sum as u32)
     }
 
@@ -245,60 +166,81 @@ impl Packet for XdpPacket {
             return None;
         }
         // SAFETY: `to` has room for `len` bytes; the helper checks the packet's end.
-        let result = unsafe {
-            bpf_xdp_load_bytes(
-                self.context.as_ptr().cast(),
-                at as u32,
-                to.as_mut_ptr().cast(),
-                len as u32,
-            )
-        };
-        (result == 0).then_some(())
+        unsafe { self.hook.load(at as u32, to.as_mut_ptr(), len as u32) }
     }
 
     #[inline(always)]
     fn grow_front(&mut self, bytes: usize) -> Option<()> {
-        // SAFETY: the context is the program's own; pointers into the packet are
-        // borrowed from `self` and do not outlive this call.
-        let result = unsafe { bpf_xdp_adjust_head(self.context.as_ptr().cast(), -(bytes as i32)) };
-        (result == 0).then_some(())
+        self.hook.grow_front(bytes)
     }
 
     #[inline(always)]
     fn truncate(&mut self, len: usize) -> Option<()> {
-        let change = len as i32 - self.len() as i32;
-        // SAFETY: as for `grow_front`.
-        let result = unsafe { bpf_xdp_adjust_tail(self.context.as_ptr().cast(), change) };
-        (result == 0).then_some(())
+        self.hook.resize(len)
+    }
+
+    #[inline(always)]
+    fn sees_marks(&self) -> bool {
+        H::SEES_MARKS
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> Segments {
+        self.hook.segments()
+    }
+
+    #[inline(always)]
+    fn big_len(&self, at: usize) -> u32 {
+        self.hook.big_len(at)
+    }
+
+    #[inline(always)]
+    fn partial(&self) -> Partial {
+        self.hook.partial()
+    }
+
+    #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        self.hook.is_tagged()
+    }
+
+    #[inline(always)]
+    fn note_change(&mut self, delta: Delta) {
+        self.hook.note_change(delta);
+    }
+
+    #[inline(always)]
+    fn reaches(&self, link_has_xdp: bool) -> bool {
+        H::REACHES_ALL || link_has_xdp
     }
 
     #[inline(always)]
     fn clamp_mss(&mut self, at: usize, len: usize, mss: u16) -> Delta {
-        Delta::from_sum(clamp_packet_mss(
-            self.context.ctx,
-            at as u32,
-            len as u32,
-            mss as u32,
-        ))
+        let sum = self.hook.clamp_mss(at as u32, len as u32, mss as u32);
+        Delta::from_sum(sum)
     }
 
     #[inline(always)]
     fn straight<T: Tables>(&mut self, _: &T, _: u32, moment: Moment) -> Verdict {
-        Verdict::from_word(forward_straight(self.context.ctx, moment.ns))
+        Verdict::from_word(self.hook.straight(moment.ns))
     }
 
     #[inline(always)]
     fn open<T: Tables>(&mut self, _: &T, _: u32, moment: Moment) -> Verdict {
-        Verdict::from_word(forward_open(self.context.ctx, moment.ns))
+        Verdict::from_word(self.hook.open(moment.ns))
     }
 
     #[inline(always)]
     fn aside<T: Tables>(&mut self, _: &T, _: u32, moment: Moment, step: Aside) -> Verdict {
-        Verdict::from_word(forward_aside(self.context.ctx, moment.ns, step.0))
+        Verdict::from_word(self.hook.aside(moment.ns, step.0))
     }
 
     #[inline(always)]
     fn hand_over(&self, owner: Owner, awaited: &Awaited) -> Option<()> {
+        // The agent sends frames, not what a device would have to cut first.
+        if self.segments().size != 0 {
+            return None;
+        }
         let len = self.len();
         let mut entry = PUNTS.reserve::<Punt>(0)?;
         let punt = entry.as_mut_ptr();
@@ -307,9 +249,10 @@ impl Packet for XdpPacket {
         // the `len` bytes that are copied are ever read.
         let copied = unsafe {
             describe(punt, awaited);
-            (&raw mut (*punt).ifindex).write(self.ifindex());
+            (&raw mut (*punt).ifindex).write(self.hook.ifindex());
             (&raw mut (*punt).owner).write(owner);
             (&raw mut (*punt).len).write(len as u32);
+            (&raw mut (*punt).checksum).write(self.hook.punted_checksum());
             self.copy_out::<PUNT_FRAME>(len, (&raw mut (*punt).frame).cast())
         };
         if copied.is_none() {

@@ -1,13 +1,13 @@
 //! One record per packet, in trace builds only (feature `trace`): an enabled record
 //! costs about 90 ns, and the call site alone thousands of verified instructions.
 
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::EbpfContext;
 use vpc_common::verdict::Verdict;
 
 /// Records what became of a packet.
 #[cfg(feature = "trace")]
 #[inline(always)]
-pub fn verdict(context: &XdpContext, ifindex: u32, verdict: Verdict) {
+pub fn verdict<C: EbpfContext>(context: &C, ifindex: u32, verdict: Verdict) {
     aya_log_ebpf::debug!(
         context,
         "ifindex {} kind {} reason {} detail {}",
@@ -21,4 +21,4 @@ pub fn verdict(context: &XdpContext, ifindex: u32, verdict: Verdict) {
 /// Nothing.
 #[cfg(not(feature = "trace"))]
 #[inline(always)]
-pub fn verdict(_context: &XdpContext, _ifindex: u32, _verdict: Verdict) {}
+pub fn verdict<C: EbpfContext>(_context: &C, _ifindex: u32, _verdict: Verdict) {}

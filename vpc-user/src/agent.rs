@@ -118,7 +118,7 @@ fn own(
 ) -> anyhow::Result<()> {
     // Subscribed before anything is read, so that no change falls in between.
     watch_links(commands).context("subscribe to changes of interfaces")?;
-    let mut dataplane = Dataplane::open(&config.pin_dir, &config.limits)?;
+    let mut dataplane = Dataplane::open(&config.pin_dir, &config.limits, config.tc)?;
     dataplane.detach_dead();
     let applied = dataplane.apply(config);
     report(&applied);
@@ -190,6 +190,7 @@ fn link_changed(dataplane: &mut Dataplane, config: &Config, change: LinkChange) 
             uplink.is_some()
         }
         LinkChange::Changed(ifindex) => {
+            dataplane.interface_changed(ifindex);
             dataplane.uplink_of(ifindex).is_some() || dataplane.awaits_uplink(config)
         }
         LinkChange::Missed => true,
@@ -204,6 +205,10 @@ fn respond(dataplane: &mut Dataplane, request: &Request) -> Response {
             .map_err(|error| error.to_string()),
         Request::Detach { name } => dataplane
             .detach(name)
+            .map(Response::Environment)
+            .map_err(|error| error.to_string()),
+        Request::SetHook { name, hook, netns } => dataplane
+            .set_hook(name, *hook, netns.as_deref())
             .map(Response::Environment)
             .map_err(|error| error.to_string()),
         Request::Environments => Ok(Response::Environments(dataplane.environments())),

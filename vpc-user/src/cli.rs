@@ -10,13 +10,16 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::PossibleValuesParser};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use vpc_common::drop::DropReason;
 
 use crate::{
     config::DEFAULT_SOCKET,
     dataplane::{OpenError, StartError},
-    model::{AttachRequest, NameError, ObjectName, parse_mac},
+    model::{AttachRequest, HookWish, NameError, ObjectName, parse_mac},
     print::FlowOrder,
 };
 
@@ -111,6 +114,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Change where an environment's packets are handled; no flow is lost.
+    #[command(after_help = "Example:\n  vpc set-hook fn-1 tc")]
+    SetHook(SetHookArgs),
     /// List attached environments.
     #[command(alias = "environments")]
     Ls {
@@ -217,6 +223,10 @@ pub struct AttachArgs {
     /// Namespace of a veth's far end, to prepare it.
     #[arg(long, value_name = "NAME|PATH")]
     pub netns: Option<String>,
+    /// Where its packets are handled: by what the interface can (auto), in the
+    /// driver (xdp) or in the stack (tc).
+    #[arg(long, value_name = "HOOK", default_value = "auto", value_parser = hook_wish())]
+    pub hook: HookWish,
     /// Open flows it may have.
     #[arg(long, value_name = "N", default_value_t = AttachRequest::default_flow_quota())]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
@@ -246,6 +256,7 @@ impl From<AttachArgs> for AttachRequest {
             ..
         } = args;
         let AttachArgs {
+            hook,
             flow_quota,
             flow_rate,
             flow_burst,
@@ -259,11 +270,29 @@ impl From<AttachArgs> for AttachRequest {
             gateway,
             mac,
             netns,
+            hook,
             flow_quota,
             flow_rate,
             flow_burst,
         }
     }
+}
+
+/// `vpc set-hook`.
+#[derive(Clone, Debug, Args)]
+pub struct SetHookArgs {
+    /// The name it was attached by.
+    #[arg(value_parser = object_name)]
+    pub name: ObjectName,
+    /// What to change to: auto, xdp or tc.
+    #[arg(value_parser = hook_wish())]
+    pub hook: HookWish,
+    /// Namespace of a veth's far end, to prepare it for xdp.
+    #[arg(long, value_name = "NAME|PATH")]
+    pub netns: Option<String>,
+    /// Print the environment as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `vpc flows`.
@@ -345,6 +374,11 @@ fn mac(text: &str) -> Result<String, String> {
         Some(_) => Err("it is not the address of one station: give the environment's own".into()),
         None => Err("write it like 02:00:00:00:00:01".into()),
     }
+}
+
+fn hook_wish() -> impl TypedValueParser<Value = HookWish> {
+    PossibleValuesParser::new(["auto", "xdp", "tc"])
+        .map(|word| HookWish::from_word(&word).unwrap_or_default())
 }
 
 fn reasons() -> PossibleValuesParser {

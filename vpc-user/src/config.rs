@@ -54,6 +54,9 @@ pub struct RawConfig {
     /// Idle timeouts of groups that name no profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
+    /// How TC programs are attached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tc: Option<String>,
     /// Sizes of the tables.
     #[serde(default)]
     pub limits: RawLimits,
@@ -88,6 +91,8 @@ pub struct RawUplink {
     pub interface: String,
     #[serde(default)]
     pub shared: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_netns: Option<String>,
 }
@@ -146,6 +151,7 @@ impl From<&Config> for RawConfig {
             pin_dir: Some(config.pin_dir.clone()),
             socket: Some(config.socket.clone()),
             profile: None,
+            tc: Some(config.tc.to_string()),
             limits: RawLimits::from(&config.limits),
             uplinks: config.uplinks.iter().map(RawUplink::from).collect(),
             groups: config.groups.iter().map(RawGroup::from).collect(),
@@ -172,6 +178,7 @@ impl From<&UplinkConfig> for RawUplink {
             name: uplink.name.to_string(),
             interface: uplink.interface.clone(),
             shared: uplink.shared,
+            hook: Some(uplink.hook.to_string()),
             peer_netns: uplink.peer_netns.clone(),
         }
     }

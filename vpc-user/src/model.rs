@@ -59,6 +59,78 @@ impl From<ObjectName> for String {
 )]
 pub struct NameError(String);
 
+/// Where the packets of a link are handled.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hook {
+    /// In the driver's receive path, before the kernel makes a packet of its own of
+    /// the frame; with TC behind it for what must go out by a link without XDP.
+    Xdp,
+    /// At the entrance of the kernel's stack.
+    Tc,
+}
+
+/// What is asked for a link's [`Hook`] to be.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookWish {
+    /// The agent chooses by what the interface can.
+    #[default]
+    Auto,
+    /// XDP, or a refusal.
+    Xdp,
+    /// TC.
+    Tc,
+}
+
+/// How TC programs are attached.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TcAttachment {
+    /// As TCX links where the kernel has them, as filters elsewhere.
+    #[default]
+    Auto,
+    /// As TCX links (Linux 6.6).
+    Tcx,
+    /// As filters of the clsact qdisc.
+    Clsact,
+}
+
+macro_rules! words {
+    ($($type:ident { $($variant:ident = $word:literal),+ })+) => {
+        $(
+            impl $type {
+                /// The value of a word in a configuration or on a command line.
+                pub fn from_word(word: &str) -> Option<Self> {
+                    match word {
+                        $($word => Some(Self::$variant),)+
+                        _ => None,
+                    }
+                }
+
+                /// The inverse of `from_word`.
+                pub const fn word(self) -> &'static str {
+                    match self {
+                        $(Self::$variant => $word,)+
+                    }
+                }
+            }
+
+            impl std::fmt::Display for $type {
+                fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str(self.word())
+                }
+            }
+        )+
+    };
+}
+
+words! {
+    Hook { Xdp = "xdp", Tc = "tc" }
+    HookWish { Auto = "auto", Xdp = "xdp", Tc = "tc" }
+    TcAttachment { Auto = "auto", Tcx = "tcx", Clsact = "clsact" }
+}
+
 /// The validated configuration of one host's agent.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Config {
@@ -68,6 +140,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// Sizes of the tables, fixed at their creation.
     pub limits: Limits,
+    /// How TC programs are attached.
+    pub tc: TcAttachment,
     /// Interfaces on which VPCs are reachable.
     pub uplinks: Vec<UplinkConfig>,
     /// Groups of ENIs: what an environment is attached to.
@@ -83,6 +157,8 @@ pub struct UplinkConfig {
     pub interface: String,
     /// The host's stack uses the interface too.
     pub shared: bool,
+    /// Where its packets are handled.
+    pub hook: HookWish,
     /// Namespace (name or path) of a veth's far end, to prepare it.
     pub peer_netns: Option<String>,
 }
@@ -120,6 +196,16 @@ pub enum Request {
         /// Its name.
         name: ObjectName,
     },
+    /// Changes where an environment's packets are handled, while they flow.
+    SetHook {
+        /// Its name.
+        name: ObjectName,
+        /// What is asked for.
+        hook: HookWish,
+        /// Namespace (name or path) of a veth's far end, to prepare it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        netns: Option<String>,
+    },
     /// Lists environments: [`Response::Environments`].
     Environments,
     /// Lists live flows: [`Response::Flows`].
@@ -150,6 +236,9 @@ pub struct AttachRequest {
     /// Namespace (name or path) of a veth's far end, to prepare it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub netns: Option<String>,
+    /// Where its packets are handled.
+    #[serde(default)]
+    pub hook: HookWish,
     /// Open flows it may have.
     #[serde(default = "AttachRequest::default_flow_quota")]
     pub flow_quota: u32,
@@ -182,7 +271,7 @@ impl AttachRequest {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "result", content = "value", rename_all = "snake_case")]
 pub enum Response {
-    /// Attached, or detached with its last state.
+    /// Attached, changed, or detached with its last state.
     Environment(EnvironmentInfo),
     /// To [`Request::Environments`].
     Environments(Vec<EnvironmentInfo>),
@@ -213,6 +302,12 @@ pub struct EnvironmentInfo {
     pub interface: String,
     /// Number of the interface.
     pub ifindex: u32,
+    /// Where its packets are handled.
+    pub hook: Hook,
+    /// What was asked for.
+    pub hook_wanted: HookWish,
+    /// Why it is this hook.
+    pub hook_why: String,
     /// Its group of ENIs.
     pub group: String,
     /// Its inside address.
@@ -317,6 +412,12 @@ pub struct UplinkInfo {
     pub mtu: u32,
     /// The host's stack uses it too.
     pub shared: bool,
+    /// Where its packets are handled.
+    pub hook: Hook,
+    /// What was asked for.
+    pub hook_wanted: HookWish,
+    /// Why it is this hook.
+    pub hook_why: String,
     /// Neighbours resolved.
     pub neighbours: u32,
 }

@@ -8,6 +8,7 @@
 
 use std::{
     cmp::{Ordering, Reverse},
+    collections::BTreeSet,
     io::{self, Write},
 };
 
@@ -15,7 +16,9 @@ use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use crate::model::{DropInfo, EniInfo, EnvironmentInfo, FlowInfo, StatusInfo, UplinkInfo};
+use crate::model::{
+    DropInfo, EniInfo, EnvironmentInfo, FlowInfo, Hook, HookWish, StatusInfo, UplinkInfo,
+};
 
 mod reasons;
 mod screen;
@@ -54,7 +57,23 @@ pub fn environments(out: &mut impl Write, environments: &[EnvironmentInfo]) -> i
     }
     let mut sorted: Vec<_> = environments.iter().collect();
     sorted.sort_by_key(|environment| (&environment.name, environment.index));
-    write_table(out, &environment_table(&sorted))
+    write_table(out, &environment_table(&sorted))?;
+    write_reasons(
+        out,
+        sorted.iter().map(|environment| hook_reason(environment)),
+    )
+}
+
+/// One line about the hook of an environment.
+pub fn hook_line(out: &mut impl Write, environment: &EnvironmentInfo) -> io::Result<()> {
+    let EnvironmentInfo { name, hook_why, .. } = environment;
+    let hook = hook_text(environment.hook, environment.hook_wanted);
+    writeln!(
+        out,
+        "{} is handled by {hook}: {}.",
+        clean(name),
+        clean(hook_why)
+    )
 }
 
 /// Live flows.
@@ -94,6 +113,11 @@ pub fn status(out: &mut impl Write, status: &StatusInfo) -> io::Result<()> {
         sorted.sort_by_key(|uplink| &uplink.name);
         writeln!(out)?;
         write_table(out, &uplink_table(&sorted))?;
+        let reasons = sorted.iter().map(|uplink| {
+            let hook = hook_text(uplink.hook, uplink.hook_wanted);
+            (hook, uplink.hook_why.clone())
+        });
+        write_reasons(out, reasons)?;
     }
     if !status.enis.is_empty() {
         let mut sorted: Vec<_> = status.enis.iter().collect();
@@ -108,6 +132,34 @@ pub fn status(out: &mut impl Write, status: &StatusInfo) -> io::Result<()> {
         }
         writeln!(out)?;
         write_table(out, &table)?;
+    }
+    Ok(())
+}
+
+fn hook_reason(environment: &EnvironmentInfo) -> (String, String) {
+    let hook = hook_text(environment.hook, environment.hook_wanted);
+    (hook, environment.hook_why.clone())
+}
+
+/// The hook in force, and whether it is what was asked for.
+fn hook_text(hook: Hook, wanted: HookWish) -> String {
+    match (hook, wanted) {
+        (hook, HookWish::Auto) => format!("{hook} (auto)"),
+        (Hook::Tc, HookWish::Xdp) => "tc (not xdp)".to_owned(),
+        (Hook::Xdp, HookWish::Tc) => "xdp (not tc)".to_owned(),
+        (hook, _) => hook.to_string(),
+    }
+}
+
+/// A line for each reason that hooks were chosen for, and none for those that are
+/// what was asked for.
+fn write_reasons(
+    out: &mut impl Write,
+    hooks: impl Iterator<Item = (String, String)>,
+) -> io::Result<()> {
+    let reasons: BTreeSet<_> = hooks.filter(|(hook, _)| hook.contains('(')).collect();
+    for (hook, why) in reasons {
+        writeln!(out, "{hook}: {}.", clean(&why))?;
     }
     Ok(())
 }
@@ -155,6 +207,7 @@ fn environment_table(environments: &[&EnvironmentInfo]) -> Table {
     let mut table = table(&[
         "ENVIRONMENT",
         "INTERFACE",
+        "HOOK",
         "GROUP",
         "ADDRESS",
         "GATEWAY",
@@ -166,6 +219,7 @@ fn environment_table(environments: &[&EnvironmentInfo]) -> Table {
         table.add_row(row([
             environment.name.clone(),
             environment.interface.clone(),
+            hook_text(environment.hook, environment.hook_wanted),
             environment.group.clone(),
             environment.address.to_string(),
             environment.gateway.to_string(),
@@ -215,11 +269,20 @@ fn flow_table(flows: &[&FlowInfo]) -> Table {
 }
 
 fn uplink_table(uplinks: &[&UplinkInfo]) -> Table {
-    let mut table = table(&["UPLINK", "INTERFACE", "MAC", "#MTU", "USE", "#NEIGHBOURS"]);
+    let mut table = table(&[
+        "UPLINK",
+        "INTERFACE",
+        "HOOK",
+        "MAC",
+        "#MTU",
+        "USE",
+        "#NEIGHBOURS",
+    ]);
     for uplink in uplinks {
         table.add_row(row([
             uplink.name.clone(),
             uplink.interface.clone(),
+            hook_text(uplink.hook, uplink.hook_wanted),
             uplink.mac.clone(),
             uplink.mtu.to_string(),
             if uplink.shared { "shared" } else { "dedicated" }.into(),

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use vpc_user::{
     api,
-    model::{DropInfo, EnvironmentInfo, FlowInfo, Request, Response, StatusInfo},
+    model::{DropInfo, EnvironmentInfo, FlowInfo, Hook, HookWish, Request, Response, StatusInfo},
 };
 
 struct Agent {
@@ -83,6 +83,9 @@ fn environment(name: &str) -> EnvironmentInfo {
         generation: 1,
         interface: "tap1".into(),
         ifindex: 9,
+        hook: Hook::Tc,
+        hook_wanted: HookWish::Auto,
+        hook_why: "a tap".into(),
         group: "blue-app".into(),
         address: [172, 16, 0, 2].into(),
         gateway: [172, 16, 0, 1].into(),
@@ -122,6 +125,10 @@ fn answer(request: &Request) -> Response {
                 attach.interface
             ),
         },
+        Request::SetHook { name, hook, .. } => Response::Environment(EnvironmentInfo {
+            hook_wanted: *hook,
+            ..environment(name.as_str())
+        }),
         // The answer to another question.
         Request::Detach { .. } => Response::Drops(Vec::new()),
         Request::Environments => Response::Environments(vec![environment("fn-1")]),

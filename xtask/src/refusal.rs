@@ -18,6 +18,8 @@ pub enum Refusal {
     LlvmOutOfReach(u32),
     NoSharedLlvm(u32),
     NoPackageManager(String),
+    /// No apt-get, or none of the kernels that guests in tests boot.
+    NoGuestPackages([&'static str; 2]),
     NoBpffs,
 }
 
@@ -68,6 +70,12 @@ impl fmt::Display for Refusal {
                 "missing on this machine: {missing}; there is no apt-get here to install them, \
                  so install them with your own package manager"
             ),
+            Self::NoGuestPackages([debian, ubuntu]) => write!(
+                f,
+                "guests in tests boot {debian} of Debian or {ubuntu} of Ubuntu, and there is no \
+                 apt-get here or its sources have neither: add the distribution's own archive to \
+                 them, or copy target/tools/guest from a machine that has it"
+            ),
             Self::NoBpffs => write!(
                 f,
                 "/sys/fs/bpf is no BPF file system and mounting one was refused, as happens in \
@@ -108,6 +116,10 @@ mod tests {
             (
                 Refusal::NoPackageManager("nft (nftables)".into()),
                 &["nft", "install them"],
+            ),
+            (
+                Refusal::NoGuestPackages(["linux-image-one", "linux-image-two"]),
+                &["linux-image-one", "apt-get", "target/tools/guest"],
             ),
             (Refusal::NoBpffs, &["/sys/fs/bpf", "container"]),
         ]

@@ -27,7 +27,7 @@ pub struct Args {
 
 pub fn perform(workspace: &Workspace, args: &Args) -> Result<()> {
     let (name, arguments) = target(args)?;
-    let kit = setup::all(workspace, &mut Report::brief())?;
+    let kit = setup::without_guests(workspace, &mut Report::brief())?;
     build::release(workspace, &kit)?;
     let mut program: Command = workspace.program(build::release_program(workspace, name)?);
     program.args(arguments);

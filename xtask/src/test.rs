@@ -10,6 +10,25 @@ use anyhow::{Result, bail};
 
 use crate::{build, exec, report::Report, setup, summary::Summary, workspace::Workspace};
 
+/// Tests of the data path, which run over XDP once more: the hook that links get by
+/// themselves here is TC.
+const OVER_EITHER_HOOK: [&str; 14] = [
+    "arp",
+    "bad_frames",
+    "checksums",
+    "clones",
+    "fragments",
+    "icmp",
+    "lifecycle",
+    "mtu",
+    "one_way",
+    "ports",
+    "restart",
+    "tap",
+    "timeouts",
+    "traffic",
+];
+
 /// Kernel tests keep several processes busy each; more of them at once only
 /// makes their time limits meet by chance.
 const KERNEL_TEST_THREADS: &str = "2";
@@ -37,14 +56,16 @@ pub fn perform(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     unit.args(["test", "--no-fail-fast"]);
     watch(kit.equip(&mut unit), args, &mut summary, &mut broken)?;
 
-    // Kernel tests start the agent as its users do.
-    let mut kernel = workspace.cargo();
-    kernel.args(["test", "--no-fail-fast", "--release", "--package=tests"]);
-    if env::var_os("RUST_TEST_THREADS").is_none() {
-        kernel.env("RUST_TEST_THREADS", KERNEL_TEST_THREADS);
-    }
+    let mut kernel = kernel_tests(workspace);
+    let mut over_xdp = kernel_tests(workspace);
+    over_xdp.env("VPC_TEST_HOOK", "xdp");
+    over_xdp.args(OVER_EITHER_HOOK.map(|name| format!("--test={name}")));
     match build::release(workspace, &kit) {
-        Ok(()) => watch(kit.equip(&mut kernel), args, &mut summary, &mut broken)?,
+        Ok(()) => {
+            watch(kit.equip(&mut kernel), args, &mut summary, &mut broken)?;
+            eprintln!("test        the data path once more, over XDP");
+            watch(kit.equip(&mut over_xdp), args, &mut summary, &mut broken)?;
+        }
         Err(error) => broken.push(format!("{error:#}")),
     }
 
@@ -61,6 +82,16 @@ pub fn perform(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Kernel tests start the agent as its users do.
+fn kernel_tests(workspace: &Workspace) -> Command {
+    let mut kernel = workspace.cargo();
+    kernel.args(["test", "--no-fail-fast", "--release", "--package=tests"]);
+    if env::var_os("RUST_TEST_THREADS").is_none() {
+        kernel.env("RUST_TEST_THREADS", KERNEL_TEST_THREADS);
+    }
+    kernel
 }
 
 /// A runner that could not be built, or that crashed, writes no result line:

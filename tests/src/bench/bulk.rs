@@ -13,6 +13,8 @@ mod table;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use vpc_user::model::HookWish;
+
 use super::Figures;
 use crate::wait;
 use bed::Bed;
@@ -25,8 +27,8 @@ enum Through {
     Forwarding,
     /// The kernel forwards and nftables masquerades.
     Masquerade,
-    /// An agent's environment and uplink.
-    Nat,
+    /// An agent's environment and uplink, with this hook.
+    Nat(HookWish),
 }
 
 /// A way from the client to the server, under the name that its figures have.
@@ -43,10 +45,12 @@ impl Way {
 }
 
 /// Everything that is measured.
-const WAYS: [Way; 3] = [
+const WAYS: [Way; 5] = [
     Way::new("forward", Through::Forwarding),
     Way::new("nft", Through::Masquerade),
-    Way::new("xdp", Through::Nat),
+    Way::new("xdp", Through::Nat(HookWish::Xdp)),
+    Way::new("tc", Through::Nat(HookWish::Tc)),
+    Way::new("auto", Through::Nat(HookWish::Auto)),
 ];
 
 /// How often a sample is taken anew because something else ran meanwhile.

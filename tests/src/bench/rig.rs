@@ -23,12 +23,15 @@ use aya::{
 };
 use vpc_common::{
     addr::{Addr, Mac},
-    layout::{Limits, NextHopKey, SweepResult, name},
+    layout::{Limits, NextHopKey, SweepResult, name, program},
     state::Timeouts,
 };
 use vpc_user::{
-    dataplane::Dataplane,
-    model::{AttachRequest, Config, FlowInfo, GroupConfig, ObjectName, UplinkConfig},
+    dataplane::{Dataplane, skb_layout},
+    model::{
+        AttachRequest, Config, FlowInfo, GroupConfig, HookWish, ObjectName, TcAttachment,
+        UplinkConfig,
+    },
 };
 
 /// Address of the environments.
@@ -131,7 +134,8 @@ impl Rig {
         let pin_dir = PathBuf::from(format!("/sys/fs/bpf/vpc-bench-{}", std::process::id()));
         let limits = Limits::DEFAULT;
         let config = config(&pin_dir, limits);
-        let mut dataplane = Dataplane::open(&pin_dir, &limits).expect("the data plane opens");
+        let mut dataplane =
+            Dataplane::open(&pin_dir, &limits, TcAttachment::Auto).expect("the data plane opens");
         dataplane.apply(&config);
         for (name, interface, group) in [("ours", "g1", "roomy"), ("refused", "x1", "full")] {
             dataplane
@@ -399,10 +403,12 @@ fn config(pin_dir: &std::path::Path, limits: Limits) -> Config {
         pin_dir: pin_dir.into(),
         socket: PathBuf::from("/run/unused"),
         limits,
+        tc: TcAttachment::Auto,
         uplinks: vec![UplinkConfig {
             name: object_name("uplink"),
             interface: "u0".into(),
             shared: false,
+            hook: HookWish::Xdp,
             peer_netns: None,
         }],
         groups: vec![group("roomy", &[10, 11]), group("full", &[12])],
@@ -418,6 +424,7 @@ fn attachment(name: &str, interface: &str, group: &str) -> AttachRequest {
         gateway: GATEWAY,
         mac: Some("02:00:00:00:00:22".into()),
         netns: None,
+        hook: HookWish::Xdp,
         flow_quota: 10_000_000,
         flow_rate: 0,
         flow_burst: 0,
@@ -443,7 +450,10 @@ fn resolve_next_hop(pin_dir: &std::path::Path) {
 }
 
 fn load(pin_dir: &std::path::Path) -> Ebpf {
+    let skb_layout = skb_layout().expect("the kernel describes its packets");
     let mut loader = EbpfLoader::new();
+    // Not every build of the bench has programs that need it.
+    loader.override_global(program::SKB_LAYOUT, &skb_layout, false);
     let maps = pin_dir.join("maps");
     let pinned: Vec<(String, PathBuf)> = fs::read_dir(&maps)
         .expect("the folder of pins")

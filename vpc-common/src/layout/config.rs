@@ -39,13 +39,33 @@ pub struct Environment {
     /// Index into the groups.
     pub group: u32,
     /// IP MTU of the link, bytes.
-    pub mtu: u32,
+    pub mtu: u16,
+    /// [`Environment::XDP`] and the constants after it.
+    pub flags: u16,
     /// Open flows it may have.
     pub flow_quota: u32,
     /// Nanoseconds between new flows at its sustained rate; 0 = unlimited.
     pub flow_interval_ns: u32,
     /// How far ahead of that rate it may run, nanoseconds: burst × interval.
     pub flow_burst_ns: u64,
+}
+
+impl Environment {
+    /// Its hook is XDP, with TC behind it: XDP programs may redirect into its
+    /// interface.
+    pub const XDP: u16 = 1;
+    /// Its far end is in another namespace: TC may deliver there directly.
+    pub const PEER: u16 = 2;
+    /// Its hook was asked to be XDP. Neither this nor the next: the agent chooses.
+    pub const WANTS_XDP: u16 = 4;
+    /// Its hook was asked to be TC.
+    pub const WANTS_TC: u16 = 8;
+
+    /// Whether XDP programs may redirect into its interface.
+    #[inline(always)]
+    pub const fn has_xdp(&self) -> bool {
+        self.flags & Self::XDP != 0
+    }
 }
 
 /// The interface on which one tenant VPC is reachable.
@@ -58,7 +78,7 @@ pub struct Uplink {
     pub mtu: u32,
     /// Its MAC: source of what leaves, answer to ARP for every ENI on it.
     pub mac: Mac,
-    /// [`Uplink::SHARED`] and [`Uplink::PARTIAL_CHECKSUMS`].
+    /// [`Uplink::SHARED`] and the constants after it.
     pub flags: u16,
 }
 
@@ -68,6 +88,18 @@ impl Uplink {
     pub const SHARED: u16 = 1;
     /// Frames may arrive with half-made checksums: a veth or tap, never a NIC.
     pub const PARTIAL_CHECKSUMS: u16 = 2;
+    /// As [`Environment::XDP`].
+    pub const XDP: u16 = 4;
+    /// As [`Environment::WANTS_XDP`].
+    pub const WANTS_XDP: u16 = 8;
+    /// As [`Environment::WANTS_TC`].
+    pub const WANTS_TC: u16 = 16;
+
+    /// Whether XDP programs may redirect into it.
+    #[inline(always)]
+    pub const fn has_xdp(&self) -> bool {
+        self.flags & Self::XDP != 0
+    }
 }
 
 /// The ENIs that serve one (subnet, security-group set).

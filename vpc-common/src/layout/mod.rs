@@ -16,6 +16,7 @@ mod observed;
 mod pool;
 pub mod program;
 mod ring;
+mod skb;
 
 pub use config::{Eni, EniKey, Environment, Group, Link, NAME_LEN, Name, NameKey, Uplink};
 pub use count::{DropKey, Owner, OwnerKind, Stat};
@@ -27,11 +28,12 @@ pub use limits::{
 pub use observed::{EniState, EnvironmentState, NextHop, NextHopKey};
 pub use pool::{Block, POOLS_PER_ENI, Pool, Slab};
 pub use ring::{Event, FlowRecord, PUNT_FRAME, Punt, SweepResult};
+pub use skb::{SKB_WINDOW, SkbLayout};
 
 use crate::addr::{Addr, Mac};
 
 /// Raised with every change of this module that changes a byte.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 const _: () = assert!(
     cfg!(target_endian = "little"),
@@ -55,7 +57,7 @@ assert_sizes! {
     Uplink = 16, Group = 72, Eni = 128, EniState = 64, EniKey = 24, Pool = 128 + 1024, Block = 64,
     Slab = 32 + 2048, FlowKey = 32, FlowRef = 8, Slot = 128, Bucket = 64, FlowHash = 72, FragmentKey = 44, Fragment = 16,
     NextHopKey = 20, NextHop = 16, DropKey = 8, Event = 16, FlowRecord = 88, SweepResult = 32,
-    NameKey = 8, Punt = 16 + 20 + 44 + 16 + PUNT_FRAME,
+    NameKey = 8, SkbLayout = 16, Punt = 20 + 20 + 44 + 16 + PUNT_FRAME,
 }
 
 #[cfg(feature = "user")]
@@ -73,6 +75,6 @@ mod pod {
     pod! {
         Meta, Link, Environment, Uplink, Group, Eni, EniKey, FlowHash, FlowKey, FlowRef,
         FragmentKey,
-        Fragment, NextHopKey, NameKey, DropKey, Event, FlowRecord, SweepResult, Punt,
+        Fragment, NextHopKey, NameKey, DropKey, Event, FlowRecord, SweepResult, Punt, SkbLayout,
     }
 }

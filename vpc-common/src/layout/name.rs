@@ -48,6 +48,11 @@ pub const STATS: &str = "STATS";
 pub const ENVIRONMENT_PORTS: &str = "ENVIRONMENT_PORTS";
 /// `DevMap`: uplink index → interface.
 pub const UPLINK_PORTS: &str = "UPLINK_PORTS";
+/// [`ENVIRONMENT_PORTS`] once more, for TC: the kernel gives a device map to the
+/// programs of one type only.
+pub const TC_ENVIRONMENT_PORTS: &str = "TC_ENVIRONMENT_PORTS";
+/// [`UPLINK_PORTS`] once more, for TC.
+pub const TC_UPLINK_PORTS: &str = "TC_UPLINK_PORTS";
 /// `RingBuf` of [`Event`](super::Event).
 pub const EVENTS: &str = "EVENTS";
 /// `RingBuf` of [`Punt`](super::Punt).

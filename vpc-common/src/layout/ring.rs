@@ -36,6 +36,9 @@ pub struct Punt {
     pub owner: Owner,
     /// Bytes of `frame` in use.
     pub len: u32,
+    /// What is left to do about the transport checksum: [`Punt::WHOLE`],
+    /// [`Punt::BY_VALUE`], or [`Partial::to_word`](crate::offload::Partial::to_word).
+    pub checksum: u32,
     /// [`Punt::NEXT_HOP`]: who is to be resolved.
     pub next_hop: NextHopKey,
     /// [`Punt::FRAGMENT`]: which datagram's first fragment is missing.
@@ -51,6 +54,11 @@ impl Punt {
     pub const NEXT_HOP: u32 = 1;
     /// A later fragment came before the first.
     pub const FRAGMENT: u32 = 2;
+
+    /// Nothing, it is whole.
+    pub const WHOLE: u32 = u32::MAX;
+    /// It is half made if the field equals the pseudo-header's sum.
+    pub const BY_VALUE: u32 = u32::MAX - 1;
 }
 
 /// What happened on a flow since the last record of it.

@@ -1,6 +1,6 @@
 //! Streams of damaged frames: no machine may stumble, and all must agree.
 
-use super::{Action, Conn, In, Machine, Outcome, Run, build::*, world::*};
+use super::{Action, Conn, In, Machine, Outcome, Run, build::*, fits_a_tc_run, world::*};
 use crate::state::{TCP, UDP};
 
 /// How many different streams there are to run.
@@ -118,7 +118,6 @@ fn damage(dice: &mut Dice, frame: &mut Vec<u8>) {
         };
     }
     if dice.roll(6) == 0 {
-        // The kernel's test run takes no frame without an Ethernet header.
         let len = 14 + dice.roll(frame.len() - 13);
         frame.truncate(len);
     }
@@ -151,7 +150,9 @@ fn stream(number: u64, machine: &mut dyn Machine) -> Vec<Outcome> {
             link = In::ALL[dice.roll(In::ALL.len())];
         }
         damage(&mut dice, &mut frame);
-        run.send(link, &frame);
+        if fits_a_tc_run(&frame) {
+            run.send(link, &frame);
+        }
     }
     run.into_log()
 }

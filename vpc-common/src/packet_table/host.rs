@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     audit::Seen,
-    double::{Buffer, Double},
+    double::{Buffer, Double, Marks},
     expiry::{self, SweepOptions},
     flow::Moment,
     forward,
@@ -26,6 +26,9 @@ const NOW_NS: u64 = 1_000_000_000_000;
 
 /// The host's machine.
 pub struct Host {
+    /// Whether it is TC: the hook sees what a stack notes beside a packet's bytes,
+    /// and reaches every link.
+    pub tc: bool,
     tables: Double,
     drops: BTreeMap<DropKey, u64>,
     handed: Vec<Handed>,
@@ -43,6 +46,7 @@ impl Host {
         let mut tables = Double::new(ENIS, ENVIRONMENTS, BLOCKS);
         tables.next_hops = vec![NextHop::default(); NEXT_HOPS as usize];
         Self {
+            tc: false,
             tables,
             drops: BTreeMap::new(),
             handed: Vec::new(),
@@ -52,6 +56,32 @@ impl Host {
     /// Its tables.
     pub const fn tables(&mut self) -> &mut Double {
         &mut self.tables
+    }
+
+    /// Runs the program of a link on a packet, with its marks.
+    pub fn run_packet(&mut self, link: In, packet: &mut Buffer) -> Ran {
+        let (ifindex, moment) = (self.ifindex(link), Moment::from_ns(NOW_NS));
+        let verdict = match link {
+            In::Uplink(_) => reply::from_uplink(&self.tables, packet, ifindex, moment),
+            In::Environment(_) | In::Stranger => {
+                forward::from_environment(&self.tables, packet, ifindex, moment)
+            }
+        };
+        if let Some((owner, awaited)) = packet.handed_over.take() {
+            assert_eq!(verdict.kind(), Kind::HandedOver);
+            let frame = packet.frame().to_vec();
+            self.handed.push(Handed {
+                owner,
+                awaited,
+                frame,
+            });
+        }
+        let sent = verdict.kind() == Kind::Send;
+        Ran {
+            action: self.perform(verdict),
+            frame: packet.frame().to_vec(),
+            port: sent.then(|| verdict.port()),
+        }
     }
 
     /// The verdict's effect on the counters: what the kernel's entry points do.
@@ -86,7 +116,10 @@ impl Machine for Host {
     }
 
     fn clear(&mut self) {
-        *self = Self::new();
+        *self = Self {
+            tc: self.tc,
+            ..Self::new()
+        };
     }
 
     fn configure(&mut self, world: &World) {
@@ -108,29 +141,10 @@ impl Machine for Host {
     }
 
     fn run(&mut self, link: In, frame: &[u8]) -> Ran {
-        let (ifindex, moment) = (self.ifindex(link), Moment::from_ns(NOW_NS));
         let mut packet = Buffer::new(frame);
-        let verdict = match link {
-            In::Uplink(_) => reply::from_uplink(&self.tables, &mut packet, ifindex, moment),
-            In::Environment(_) | In::Stranger => {
-                forward::from_environment(&self.tables, &mut packet, ifindex, moment)
-            }
-        };
-        if let Some((owner, awaited)) = packet.handed_over.take() {
-            assert_eq!(verdict.kind(), Kind::HandedOver);
-            let frame = packet.frame().to_vec();
-            self.handed.push(Handed {
-                owner,
-                awaited,
-                frame,
-            });
-        }
-        let sent = verdict.kind() == Kind::Send;
-        Ran {
-            action: self.perform(verdict),
-            frame: packet.frame().to_vec(),
-            port: sent.then(|| verdict.port()),
-        }
+        packet.marks = self.tc.then_some(Marks::NONE);
+        packet.xdp = !self.tc;
+        self.run_packet(link, &mut packet)
     }
 
     fn seen(&self) -> Seen<'_> {

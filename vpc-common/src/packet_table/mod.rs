@@ -13,7 +13,7 @@ pub mod world;
 
 use std::collections::{BTreeMap, HashMap};
 
-pub use cases::{CASES, Case};
+pub use cases::{CASES, Case, XDP_CASES};
 pub use fuzz::{STREAMS, differential};
 pub use host::Host;
 pub use run::{Conn, Counter, Outcome, Run};
@@ -132,6 +132,21 @@ pub trait Machine {
     fn sweep(&mut self, options: SweepOptions) -> SweepResult;
     /// Now.
     fn now(&self) -> Tick;
+    /// Whether it can be given the frame.
+    fn takes(&self, frame: &[u8]) -> bool {
+        frame.len() >= 14
+    }
+}
+
+/// Whether the kernel takes a frame for the test run of a TC program: more than an
+/// Ethernet header, and a whole IP header where the type says so (Linux 6.18).
+pub fn fits_a_tc_run(frame: &[u8]) -> bool {
+    let least = match frame.get(12..14) {
+        Some([0x08, 0x00]) => 14 + 20,
+        Some([0x86, 0xdd]) => 14 + 40,
+        _ => 15,
+    };
+    frame.len() >= least
 }
 
 #[cfg(test)]
@@ -141,7 +156,10 @@ mod tests {
     #[test]
     fn every_case_holds_on_the_host() {
         let check = |case: &&Case| std::panic::catch_unwind(|| case.check(&mut Host::new()));
-        let cases = CASES.iter().flat_map(|cases| cases.iter());
+        let cases = CASES
+            .iter()
+            .chain([&XDP_CASES])
+            .flat_map(|cases| cases.iter());
         let failed: Vec<_> = cases
             .filter(|case| check(case).is_err())
             .map(|case| case.name)
@@ -150,9 +168,19 @@ mod tests {
     }
 
     #[test]
+    fn every_case_holds_where_marks_are_seen() {
+        let mut host = Host::new();
+        host.tc = true;
+        for case in CASES.iter().flat_map(|cases| cases.iter()) {
+            case.check(&mut host);
+        }
+    }
+
+    #[test]
     fn names_of_cases_are_unique() {
         let mut names: Vec<_> = CASES
             .iter()
+            .chain([&XDP_CASES])
             .flat_map(|c| c.iter())
             .map(|c| c.name)
             .collect();

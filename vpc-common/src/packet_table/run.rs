@@ -63,6 +63,12 @@ impl<'m> Run<'m> {
         world::fill(machine);
         world::prime(machine, &world);
         machine.told();
+        Self::over(machine, name)
+    }
+
+    /// On a machine as it is, which must have the world as every case finds it.
+    pub fn over(machine: &'m mut dyn Machine, name: &'static str) -> Self {
+        let world = World::new(machine);
         let mut run = Self {
             machine,
             world,

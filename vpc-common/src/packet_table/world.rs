@@ -74,7 +74,8 @@ impl World {
             address: addr(INSIDE),
             gateway: addr(GATEWAY),
             group,
-            mtu: INSIDE_MTU[index],
+            mtu: INSIDE_MTU[index] as u16,
+            flags: Environment::XDP,
             flow_quota: 2_000,
             flow_interval_ns: 0,
             flow_burst_ns: 0,
@@ -111,8 +112,8 @@ impl World {
         Self {
             environments: [environment(0, 0), environment(1, 0), environment(2, 1)],
             uplinks: [
-                uplink(0, Uplink::PARTIAL_CHECKSUMS),
-                uplink(1, Uplink::SHARED),
+                uplink(0, Uplink::XDP | Uplink::PARTIAL_CHECKSUMS),
+                uplink(1, Uplink::XDP | Uplink::SHARED),
             ],
             groups: [group(0), group(2)],
             enis: [

@@ -6,11 +6,14 @@ use crate::{
     addr::V4,
     checksum,
     drop::DropReason,
+    offload::Checksum,
     packet::{Header, Packet},
 };
 
 /// Bytes of a header without options.
 pub const LEN: usize = 20;
+/// Bytes of a header with as many options as there can be.
+pub const LEN_MAX: usize = 60;
 /// "Don't fragment" in the fragment word.
 pub const DONT_FRAGMENT: u16 = 0x4000;
 /// "More fragments" in the fragment word.
@@ -51,8 +54,8 @@ pub struct View {
     pub at: usize,
     /// Bytes of the header, 20 to 60.
     pub header_len: usize,
-    /// Bytes of header and payload.
-    pub total_len: u16,
+    /// Bytes of header and payload; more than 65,535 only of what a device will cut.
+    pub total_len: u32,
     /// Sender.
     pub source: V4,
     /// Receiver.
@@ -65,6 +68,8 @@ pub struct View {
     pub id: u16,
     /// Flags and offset as a number.
     pub fragment: u16,
+    /// How the transport checksum stands.
+    pub checksum: Checksum,
 }
 
 impl View {
@@ -105,7 +110,11 @@ impl View {
 pub fn parse<P: Packet>(packet: &P, at: usize) -> Result<View, DropReason> {
     let header = packet.header::<Ipv4>(at).ok_or(DropReason::Ipv4Malformed)?;
     let version = header.version_tos[0];
-    let total_len = u16::from_be(header.total_len);
+    // A super-packet too long for its own header says 0 (BIG TCP).
+    let total_len = match u16::from_be(header.total_len) {
+        0 => packet.big_len(at),
+        len => len as u32,
+    };
     let header_len = ((version & 0x0f) as usize) * 4;
     if version >> 4 != 4 || header_len < LEN || (total_len as usize) < header_len {
         return Err(DropReason::Ipv4Malformed);
@@ -114,16 +123,7 @@ pub fn parse<P: Packet>(packet: &P, at: usize) -> Result<View, DropReason> {
     if !packet.holds(at, total_len as usize) {
         return Err(DropReason::Ipv4Malformed);
     }
-    let mut sum = checksum::words_of(header);
-    if header_len > LEN {
-        sum += packet
-            .sum(at + LEN, header_len - LEN)
-            .ok_or(DropReason::Ipv4Malformed)?;
-    }
-    if checksum::fold(sum) != 0xffff {
-        return Err(DropReason::Ipv4Checksum);
-    }
-    Ok(View {
+    let view = View {
         at,
         header_len,
         total_len,
@@ -133,5 +133,20 @@ pub fn parse<P: Packet>(packet: &P, at: usize) -> Result<View, DropReason> {
         ttl: header.ttl_protocol[0],
         id: header.id,
         fragment: u16::from_be(header.fragment),
+        checksum: Checksum::Whole,
+    };
+    let mut sum = checksum::words_of(header);
+    if header_len > LEN {
+        sum += packet
+            .sum(at + LEN, header_len - LEN)
+            .ok_or(DropReason::Ipv4Malformed)?;
+    }
+    if checksum::fold(sum) != 0xffff {
+        return Err(DropReason::Ipv4Checksum);
+    }
+    let fragment = view.is_fragment();
+    Ok(View {
+        checksum: Checksum::of(packet.partial(), view.protocol, fragment, view.l4()),
+        ..view
     })
 }

@@ -104,6 +104,7 @@ fn attach() -> AttachRequest {
         gateway: [172, 16, 0, 1].into(),
         mac: None,
         netns: None,
+        hook: crate::model::HookWish::Auto,
         flow_quota: 1,
         flow_rate: 2,
         flow_burst: 3,

@@ -10,7 +10,7 @@ use vpc_common::{
     layout::{BLOCK_PORTS, Slot},
 };
 
-use super::{Cli, Command, FlowsArgs, agent, top};
+use super::{Cli, Command, FlowsArgs, SetHookArgs, agent, top};
 use crate::{
     api, config,
     model::{Config, EnvironmentInfo, Request, Response},
@@ -31,6 +31,18 @@ pub fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Detach { name, json } => {
             let environment = changed(&socket, &Request::Detach { name })?;
             show_environment(out, &environment, json, "is detached")
+        }
+        Command::SetHook(args) => {
+            let SetHookArgs {
+                name,
+                hook,
+                netns,
+                json,
+            } = args;
+            let environment = changed(&socket, &Request::SetHook { name, hook, netns })?;
+            show(out, json, &environment, |out| {
+                print::hook_line(out, &environment)
+            })
         }
         Command::Ls { json } => match ask(&socket, &Request::Environments)? {
             Response::Environments(listed) => {

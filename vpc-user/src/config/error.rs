@@ -101,6 +101,10 @@ pub enum Problem {
     NotANamespace,
     #[error("is not a profile: use \"aws\" or \"rfc\"")]
     NotAProfile,
+    #[error("is not a hook: use \"auto\", \"xdp\" or \"tc\"")]
+    NotAHook,
+    #[error("is no way to attach TC programs: use \"auto\", \"tcx\" or \"clsact\"")]
+    NotAnAttachment,
     #[error("is not the name of an uplink ({known}): correct it or add an [[uplink]]")]
     UnknownUplink { known: String },
     #[error("is not an IPv4 prefix: write it like \"10.0.0.0/24\"")]

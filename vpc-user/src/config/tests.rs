@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::ObjectName;
+use crate::model::{HookWish, ObjectName, TcAttachment};
 
 const GOOD: &str = r#"
 profile = "aws"
@@ -103,7 +103,7 @@ fn each_refusal_names_key_value_cause_and_remedy() {
     let cases = [
         (
             "profle = 1".into(),
-            "line 1, column 1 is not accepted: unknown field `profle`, expected one of `pin_dir`, `socket`, `profile`, `limits`, `uplink`, `group`: correct or remove it",
+            "line 1, column 1 is not accepted: unknown field `profle`, expected one of `pin_dir`, `socket`, `profile`, `tc`, `limits`, `uplink`, `group`: correct or remove it",
         ),
         (
             "\n[[uplink]]\nname = \"a\"".into(),
@@ -160,6 +160,14 @@ fn each_refusal_names_key_value_cause_and_remedy() {
         (
             with("interface = \"eth1\"", netns),
             "uplink \"blue\": peer_netns = \"\" names no namespace: give the name `ip netns` shows or a path, or leave the key out",
+        ),
+        (
+            with("\"eth1\"", "\"eth1\"\nhook = \"both\""),
+            "uplink \"blue\": hook = \"both\" is not a hook: use \"auto\", \"xdp\" or \"tc\"",
+        ),
+        (
+            "tc = \"netkit\"".into(),
+            "tc = \"netkit\" is no way to attach TC programs: use \"auto\", \"tcx\" or \"clsact\"",
         ),
         (
             with("blue-app", "-"),
@@ -329,6 +337,10 @@ prop_compose! {
     fn config()(
         groups in (0u8..6).prop_flat_map(|count| (0..count).map(group).collect::<Vec<_>>()),
         shared: bool,
+        hook in prop::sample::select(vec![HookWish::Auto, HookWish::Xdp, HookWish::Tc]),
+        tc in prop::sample::select(
+            vec![TcAttachment::Auto, TcAttachment::Tcx, TcAttachment::Clsact]
+        ),
         netns in prop::option::of("[a-z]{1,8}|/run/netns/[a-z]{1,8}"),
         environments in 1u32..=65_536,
         next_hops in 2u32..=65_536,
@@ -338,12 +350,14 @@ prop_compose! {
             name: ObjectName::new(format!("uplink-{index}")).expect("a name"),
             interface: format!("eth{index}"),
             shared,
+            hook,
             peer_netns: netns.clone(),
         };
         Config {
             pin_dir: "/sys/fs/bpf/test".into(),
             socket: "/run/test.sock".into(),
             limits: Limits { environments, next_hops, blocks, ..Limits::DEFAULT },
+            tc,
             uplinks: (0..3).map(uplink).collect(),
             groups,
         }

@@ -16,7 +16,7 @@ use super::{
     error::{AddressUser, Place},
     timed_phases,
 };
-use crate::model::{Config, GroupConfig, ObjectName, UplinkConfig};
+use crate::model::{Config, GroupConfig, HookWish, ObjectName, TcAttachment, UplinkConfig};
 
 /// Indices of environments, uplinks, ENIs and next hops are 16 bits wide in the
 /// kernel's tables.
@@ -36,6 +36,7 @@ pub(super) fn config(raw: RawConfig) -> Checked<Config> {
         return Err(top.refuse("socket", &socket.to_string_lossy(), problem));
     }
     let profile = profile(&top, raw.profile.as_deref(), Timeouts::AWS)?;
+    let tc = attachment(&top, raw.tc.as_deref())?;
     let limits = limits(&raw.limits)?;
     let uplinks = uplinks(raw.uplinks)?;
     let groups = Groups {
@@ -49,6 +50,7 @@ pub(super) fn config(raw: RawConfig) -> Checked<Config> {
         pin_dir,
         socket,
         limits,
+        tc,
         uplinks,
         groups,
     };
@@ -71,6 +73,20 @@ fn profile(place: &Place, name: Option<&str>, default: Timeouts) -> Checked<Time
         Some("rfc") => Ok(Timeouts::RFC),
         Some(other) => Err(place.refuse("profile", other, Problem::NotAProfile)),
     }
+}
+
+fn attachment(place: &Place, word: Option<&str>) -> Checked<TcAttachment> {
+    let Some(word) = word else {
+        return Ok(TcAttachment::default());
+    };
+    TcAttachment::from_word(word).ok_or_else(|| place.refuse("tc", word, Problem::NotAnAttachment))
+}
+
+fn hook(place: &Place, word: Option<&str>) -> Checked<HookWish> {
+    let Some(word) = word else {
+        return Ok(HookWish::default());
+    };
+    HookWish::from_word(word).ok_or_else(|| place.refuse("hook", word, Problem::NotAHook))
 }
 
 fn in_range(place: &Place, key: &str, value: i64, min: i64, max: i64) -> Checked<u32> {
@@ -163,6 +179,7 @@ fn uplinks(raw: Vec<RawUplink>) -> Checked<Vec<UplinkConfig>> {
         if let Some(netns) = raw.peer_netns.as_deref().filter(|netns| !is_netns(netns)) {
             return Err(place.refuse("peer_netns", netns, Problem::NotANamespace));
         }
+        let hook = hook(&place, raw.hook.as_deref())?;
         let RawUplink {
             interface,
             shared,
@@ -173,6 +190,7 @@ fn uplinks(raw: Vec<RawUplink>) -> Checked<Vec<UplinkConfig>> {
             name,
             interface,
             shared,
+            hook,
             peer_netns,
         });
     }

@@ -6,23 +6,23 @@ use std::{
 };
 
 use aya::maps::MapError;
-use vpc_common::layout::{BLOCK_PORTS, FIRST_BLOCK, Link, NameKey, POOLS_PER_ENI, Pool, Uplink};
+use vpc_common::layout::{BLOCK_PORTS, FIRST_BLOCK, NameKey, POOLS_PER_ENI, Pool};
 
 use super::{
     Dataplane,
     cause::Cause,
-    mirror::{Mirror, UPLINK_PEER},
+    mirror::Mirror,
     names,
     netlink::Netlink,
-    note::{NO_ENI, NO_GROUP, NO_UPLINK, note},
-    packet, peer,
+    note::{NO_ENI, NO_GROUP, note},
+    packet,
     plan::{self, Observed},
-    port::{self, PortError},
-    programs::{Hook, ProgramsError},
+    port::PortError,
+    programs::ProgramsError,
     step::{Plan, Problem, Step},
     tables::absent_is_fine,
 };
-use crate::model::Config;
+use crate::model::{Config, Hook};
 
 /// Plans in a row that one pass performs: what one cuts off, the next removes.
 const ROUNDS: usize = 4;
@@ -44,6 +44,11 @@ pub enum StepError {
     /// A link could not be handled.
     #[error(transparent)]
     Programs(#[from] ProgramsError),
+    /// XDP needs the TC program behind it.
+    #[error(
+        "the uplink is not attached yet, so its hook cannot be changed: see the message about that"
+    )]
+    NotAttached,
     /// A frame could not be sent.
     #[error("the announcement of an ENI could not be sent ({0})")]
     Send(#[from] io::Error),
@@ -82,23 +87,24 @@ impl Dataplane {
     }
 
     /// Whether every step succeeded. A failed step ends the pass, because later
-    /// ones may rely on it; but nothing relies on an uplink's program or an
+    /// ones may rely on it; but nothing relies on an uplink's programs or an
     /// announcement.
-    fn perform_all(&mut self, steps: &[Step], applied: &mut Applied) -> bool {
+    pub(super) fn perform_all(&mut self, steps: &[Step], applied: &mut Applied) -> bool {
         let mut complete = true;
         for step in steps {
             match self.perform(step) {
-                Ok(()) => {
+                Ok(true) => {
                     tracing::info!(%step, "applied");
                     note(&mut self.mirror, step);
                     applied.steps += 1;
                 }
+                Ok(false) => {}
                 Err(error) => {
                     self.counters.steps_failed.one();
                     tracing::warn!(%step, %error, "a step failed");
                     applied.failures.push(format!("{step}: {error}"));
                     complete = false;
-                    if !matches!(step, Step::AttachUplink { .. } | Step::Announce(_)) {
+                    if !is_last(step) {
                         break;
                     }
                 }
@@ -107,14 +113,15 @@ impl Dataplane {
         complete
     }
 
-    fn perform(&mut self, step: &Step) -> Result<(), StepError> {
+    /// `false`: it was a try of the agent's own that came to nothing.
+    fn perform(&mut self, step: &Step) -> Result<bool, StepError> {
         let tables = &mut self.tables;
         match step {
             Step::SetName(key, name) => tables.names.insert(key, names::encode(name), 0)?,
             Step::RemoveName(key) => absent_is_fine(tables.names.remove(key))?,
             Step::SetUplink(index, uplink) => {
                 tables.uplinks.set(*index, uplink, 0)?;
-                tables.uplink_ports.set(*index, uplink.ifindex, None, 0)?;
+                tables.uplink_ports.set(*index, uplink.ifindex)?;
             }
             Step::SetLink(ifindex, link) => tables.links.insert(ifindex, link, 0)?,
             Step::RemoveLink(ifindex) => absent_is_fine(tables.links.remove(ifindex))?,
@@ -149,17 +156,19 @@ impl Dataplane {
                 };
                 absent_is_fine(tables.names.remove(&key))?;
             }
-            Step::AttachUplink {
+            Step::AttachUplink { index, interface } => self.attach_uplink(*index, interface)?,
+            Step::SetHook {
                 index,
                 interface,
+                hook: Hook::Xdp,
                 peer_netns,
-            } => {
-                self.attach_uplink(*index, interface, peer_netns.as_deref())?;
-            }
+                chosen,
+            } => return self.try_xdp(*index, interface, peer_netns.as_deref(), *chosen),
+            Step::SetHook { index, .. } => self.leave_xdp(*index)?,
             Step::DetachUplink(index) => self.detach_uplink(*index)?,
             Step::Announce(index) => self.announce(*index)?,
         }
-        Ok(())
+        Ok(true)
     }
 
     fn forget_neighbours(&self, uplink: u32) {
@@ -168,79 +177,6 @@ impl Dataplane {
                 next_hop.mac.store(0);
             }
         }
-    }
-
-    fn attach_uplink(
-        &mut self,
-        index: u32,
-        interface: &str,
-        peer_netns: Option<&str>,
-    ) -> Result<(), StepError> {
-        // The link of an interface that went away still has its pin.
-        self.programs.detach(Hook::Uplink, index)?;
-        let interface = port::find(&mut self.netlink, interface)?;
-        port::check(&interface, Hook::Uplink)?;
-        if let Some(peer) = port::prepare(&mut self.netlink, &interface, peer_netns)? {
-            let key = NameKey {
-                kind: UPLINK_PEER,
-                index,
-            };
-            self.tables.names.insert(key, peer.encode(), 0)?;
-            self.mirror.uplink_peers.insert(index, peer);
-        }
-        port::attach(&mut self.programs, Hook::Uplink, index, &interface)?;
-        Ok(())
-    }
-
-    fn detach_uplink(&mut self, index: u32) -> Result<(), StepError> {
-        self.programs.detach(Hook::Uplink, index)?;
-        self.tables.uplink_ports.set(index, 0, None, 0)?;
-        self.tables.uplinks.set(index, NO_UPLINK, 0)?;
-        if let Some(peer) = self.mirror.uplink_peers.remove(&index) {
-            peer::give_back(&peer);
-            let key = NameKey {
-                kind: UPLINK_PEER,
-                index,
-            };
-            absent_is_fine(self.tables.names.remove(&key))?;
-        }
-        let key = NameKey {
-            kind: NameKey::UPLINK,
-            index,
-        };
-        absent_is_fine(self.tables.names.remove(&key))?;
-        Ok(())
-    }
-
-    /// The interface of an uplink is gone, or its link is: what is left of it must
-    /// not meet an interface that gets the same number. The next pass attaches the
-    /// uplink again as soon as there is an interface.
-    pub fn uplink_gone(&mut self, index: u32) {
-        let Some(entry) = self.mirror.uplinks.get(&index) else {
-            return;
-        };
-        let (ifindex, name) = (entry.value.ifindex, entry.name.clone());
-        let gone = Uplink {
-            ifindex: 0,
-            ..entry.value
-        };
-        let link = Link {
-            kind: Link::UPLINK,
-            index,
-        };
-        let mut steps = vec![Step::SetUplink(index, gone), Step::ForgetNeighbours(index)];
-        if self.mirror.links.get(&ifindex) == Some(&link) {
-            steps.insert(0, Step::RemoveLink(ifindex));
-        }
-        self.mirror.attached_uplinks.remove(&index);
-        self.perform_all(&steps, &mut Applied::default());
-        if let Err(error) = self.programs.detach(Hook::Uplink, index) {
-            tracing::warn!(uplink = name, %error, "a left-over link stays for now");
-        }
-        tracing::warn!(
-            uplink = name,
-            "the interface is gone; the uplink waits for a new one"
-        );
     }
 
     fn announce(&self, index: u32) -> Result<(), StepError> {
@@ -259,6 +195,14 @@ impl Dataplane {
         }
         Ok(())
     }
+}
+
+/// Whether nothing that comes after it relies on a step.
+fn is_last(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::AttachUplink { .. } | Step::SetHook { .. } | Step::Announce(_)
+    )
 }
 
 /// Looks up the interfaces that the configuration names, and plans.

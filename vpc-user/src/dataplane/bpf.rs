@@ -1,7 +1,7 @@
 //! The two calls of bpf(2) that aya does not offer in the form needed here.
 //!
 //! Running a program: aya's own call needs the owner of the program; this one
-//! needs its descriptor only, so that the sweep and the packets to be sent again
+//! needs its descriptor only, so that the sweep and the packets to be decided on again
 //! have threads of their own while another attaches links. Detaching a link: a
 //! pin that is merely removed detaches some time later, and an interface that is
 //! given back must be free when the call returns.
@@ -19,8 +19,8 @@ use std::{
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_LINK_DETACH: libc::c_long = 34;
-/// The frame is sent through the stack as the program's verdict says.
-const LIVE_FRAMES: u32 = 1 << 1;
+/// Room for a frame that comes out of a program, which may have made it longer.
+const FRAME_OUT: usize = 4_096;
 
 /// The kernel's `union bpf_attr` for this command (linux/bpf.h, `struct test`).
 #[repr(C)]
@@ -44,15 +44,22 @@ struct Attributes {
     reserved: u32,
 }
 
-/// The kernel's `struct xdp_md`: what a live frame says of itself.
-#[repr(C)]
-struct Context {
-    data: u32,
-    data_end: u32,
-    data_meta: u32,
-    ingress_ifindex: u32,
-    rx_queue: u32,
-    egress_ifindex: u32,
+/// The kernel's `struct __sk_buff` in words, with room for what later kernels add.
+type Context = [u32; 64];
+/// The interface a packet arrived on.
+const IFINDEX: usize = 10;
+/// The first word that programs may leave something in.
+const CONTROL: usize = 12;
+
+/// What a TC program made of a frame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Decided {
+    /// What the program returned.
+    pub action: i32,
+    /// The interface that it noted for the frame to leave by.
+    pub target: u32,
+    /// The frame as it is now.
+    pub frame: Vec<u8>,
 }
 
 /// A loaded program that can be run from any thread.
@@ -72,35 +79,40 @@ impl Runnable {
             context_in_len: size_of_val(arguments) as u32,
             ..Default::default()
         })
+        .map(drop)
     }
 
-    /// Sends one frame through an XDP program as if it had arrived on an interface.
-    pub fn inject(&self, frame: &[u8], ifindex: u32) -> io::Result<()> {
-        let context = Context {
-            data: 0,
-            data_end: frame.len() as u32,
-            data_meta: 0,
-            ingress_ifindex: ifindex,
-            rx_queue: 0,
-            egress_ifindex: 0,
-        };
-        self.run(Attributes {
+    /// Has a TC program decide on a frame as if it had arrived on an interface of this
+    /// namespace. The frame goes nowhere.
+    pub fn decide(&self, frame: &[u8], ifindex: u32) -> io::Result<Decided> {
+        let (mut before, mut after): (Context, Context) = ([0; 64], [0; 64]);
+        before[IFINDEX] = ifindex;
+        let mut out = vec![0; FRAME_OUT];
+        let attributes = self.run(Attributes {
             data_in: frame.as_ptr() as u64,
             data_in_len: frame.len() as u32,
-            context_in: &raw const context as u64,
+            data_out: out.as_mut_ptr() as u64,
+            data_out_len: out.len() as u32,
+            context_in: &raw const before as u64,
             context_in_len: size_of::<Context>() as u32,
-            repeat: 1,
-            flags: LIVE_FRAMES,
-            batch: 1,
+            context_out: &raw mut after as u64,
+            context_out_len: size_of::<Context>() as u32,
             ..Default::default()
+        })?;
+        out.truncate(attributes.data_out_len as usize);
+        Ok(Decided {
+            action: attributes.return_value.cast_signed(),
+            target: after[CONTROL],
+            frame: out,
         })
     }
 
-    fn run(&self, mut attributes: Attributes) -> io::Result<()> {
+    fn run(&self, mut attributes: Attributes) -> io::Result<Attributes> {
         attributes.program = self.0.as_raw_fd() as u32;
         // SAFETY: the attributes are laid out as the kernel's, and the buffers
         // they point to are borrowed by the callers until this returns.
-        unsafe { bpf(BPF_PROG_TEST_RUN, &mut attributes) }.map(drop)
+        unsafe { bpf(BPF_PROG_TEST_RUN, &mut attributes) }?;
+        Ok(attributes)
     }
 }
 

@@ -12,19 +12,21 @@ use vpc_common::{
 
 use super::{
     Dataplane,
+    hook::{self, Known},
     mirror::{Attached, ENVIRONMENT_PEER},
     names,
     netlink::Interface,
-    peer, port,
-    programs::{Hook, ProgramsError},
+    peer,
+    port::{self, PortError},
+    programs::{LinkKind, ProgramsError},
     request::{AttachError, check_request, entry},
     tables::absent_is_fine,
 };
-use crate::model::{AttachRequest, EnvironmentInfo, ObjectName};
+use crate::model::{AttachRequest, EnvironmentInfo, Hook, HookWish, ObjectName};
 
 /// What goes wrong while the tables are written.
 #[derive(Debug, thiserror::Error)]
-enum WriteError {
+pub(super) enum WriteError {
     #[error(transparent)]
     Map(#[from] MapError),
     #[error(transparent)]
@@ -62,7 +64,14 @@ impl Dataplane {
                 holder,
             });
         }
-        port::check(&interface, Hook::Environment)?;
+        port::check(&interface, LinkKind::Environment)?;
+        let choice = hook::choose(request.hook, &interface, Known::default())?;
+        let netns = request.netns.as_deref();
+        let reaches = peer::reaches(&mut self.netlink, &interface, netns, true);
+        let mut flags = hook::environment_flags(request.hook);
+        if reaches.map_err(PortError::from)? {
+            flags |= Environment::PEER;
+        }
         let (index, generation) = self.environments.free_index().ok_or_else(|| {
             let interface = request.interface.clone();
             AttachError::Full {
@@ -70,20 +79,20 @@ impl Dataplane {
                 limit: self.limits.environments,
             }
         })?;
-        let peer = port::prepare(&mut self.netlink, &interface, request.netns.as_deref())?;
-        let entry = entry(
-            request,
-            &interface,
-            group,
-            generation.wrapping_add(1).max(1),
-        );
-        let attached = Attached {
+        let generation = generation.wrapping_add(1).max(1);
+        let mut attached = Attached {
             name: request.name.to_string(),
             interface: interface.name.clone(),
-            value: entry,
-            peer,
+            value: entry(request, &interface, group, generation, flags),
+            peer: None,
+            peer_netns_id: interface.peer_netns_id,
+            why: choice.why,
         };
-        if let Err(error) = self.install(index, &attached, mac, &interface) {
+        let mut installed = self.install(index, &attached, mac, &interface);
+        if installed.is_ok() && choice.hook == Hook::Xdp {
+            installed = self.raise_hook(index, &mut attached, &interface, netns);
+        }
+        if let Err(error) = installed {
             self.undo(index, &attached);
             return Err(error);
         }
@@ -111,7 +120,8 @@ impl Dataplane {
         self.environments.get(index).map(|found| found.name.clone())
     }
 
-    /// Everything the program will look up, then the program.
+    /// Everything the program will look up, then the program: that of TC, which is on
+    /// every link.
     fn install(
         &mut self,
         index: u32,
@@ -126,8 +136,9 @@ impl Dataplane {
             })?;
         Ok(port::attach(
             &mut self.programs,
-            Hook::Environment,
+            LinkKind::Environment,
             index,
+            Hook::Tc,
             interface,
         )?)
     }
@@ -145,13 +156,6 @@ impl Dataplane {
         tables
             .names
             .insert(name, names::encode(&attached.name), 0)?;
-        if let Some(peer) = &attached.peer {
-            let key = NameKey {
-                kind: ENVIRONMENT_PEER,
-                index,
-            };
-            tables.names.insert(key, peer.encode(), 0)?;
-        }
         // Old flows of this index, if any are left, know by their generation that
         // this count is not theirs.
         let state = &tables.shared.environment_states[index as usize];
@@ -160,7 +164,7 @@ impl Dataplane {
         state.next_flow_ns.store(0);
         tables
             .environment_ports
-            .set(index, attached.value.ifindex, None, 0)?;
+            .set(index, attached.value.ifindex)?;
         tables.environments.set(index, attached.value, 0)?;
         let link = Link {
             kind: Link::ENVIRONMENT,
@@ -260,11 +264,14 @@ impl Dataplane {
         let gone = Environment {
             generation,
             ifindex: 0,
+            flags: 0,
             ..attached.value
         };
         tables.environments.set(index, gone, 0)?;
-        tables.environment_ports.set(index, 0, None, 0)?;
-        self.programs.detach(Hook::Environment, index)?;
+        tables.environment_ports.set(index, 0)?;
+        for hook in [Hook::Xdp, Hook::Tc] {
+            self.programs.detach(LinkKind::Environment, index, hook)?;
+        }
         for kind in [NameKey::ENVIRONMENT, ENVIRONMENT_PEER] {
             absent_is_fine(tables.names.remove(&NameKey { kind, index }))?;
         }
@@ -311,6 +318,9 @@ impl Dataplane {
             generation: value.generation,
             interface: attached.interface.clone(),
             ifindex: value.ifindex,
+            hook: attached.hook(),
+            hook_wanted: attached.hook_wanted(),
+            hook_why: attached.why.to_string(),
             group: group.map_or_else(|| value.group.to_string(), |group| group.name.clone()),
             address: value.address.v4().octets().into(),
             gateway: value.gateway.v4().octets().into(),
@@ -328,6 +338,9 @@ fn nobody(index: u32) -> EnvironmentInfo {
         generation: 0,
         interface: String::new(),
         ifindex: 0,
+        hook: Hook::Tc,
+        hook_wanted: HookWish::Auto,
+        hook_why: String::new(),
         group: String::new(),
         address: Ipv4Addr::UNSPECIFIED,
         gateway: Ipv4Addr::UNSPECIFIED,

@@ -9,13 +9,18 @@ use aya::maps::MapError;
 use vpc_common::{
     addr::{Addr, Port},
     drop::DropReason,
-    layout::{BLOCK_PORTS, LAYOUT, OwnerKind, POOLS_PER_ENI, Slot, Stat},
+    layout::{BLOCK_PORTS, LAYOUT, NextHop, OwnerKind, POOLS_PER_ENI, Slot, Stat, Uplink},
     state::{TCP, UDP},
     time::{TICK_NS, Tick},
 };
 
-use super::{Dataplane, clock, step};
-use crate::model::{DropInfo, EniInfo, EnvironmentInfo, FlowInfo, StatusInfo, UplinkInfo};
+use super::{
+    Dataplane, clock,
+    hook::{self, Known},
+    mirror::Named,
+    step,
+};
+use crate::model::{DropInfo, EniInfo, EnvironmentInfo, FlowInfo, Hook, StatusInfo, UplinkInfo};
 
 impl Dataplane {
     /// Every attached environment, by index.
@@ -114,7 +119,12 @@ impl Dataplane {
     }
 
     /// Everything at a glance.
-    pub fn status(&self) -> Result<StatusInfo, MapError> {
+    pub fn status(&mut self) -> Result<StatusInfo, MapError> {
+        let indices: Vec<u32> = self.mirror.uplinks.keys().copied().collect();
+        let uplinks = indices
+            .into_iter()
+            .map(|index| self.uplink_info(index))
+            .collect();
         let shared = &self.tables.shared;
         let enis: Vec<EniInfo> = self
             .mirror
@@ -136,12 +146,7 @@ impl Dataplane {
             pid: std::process::id(),
             uptime_secs: self.started.elapsed().as_secs_f64(),
             adopted: self.adopted,
-            uplinks: self
-                .mirror
-                .uplinks
-                .keys()
-                .map(|index| self.uplink_info(*index))
-                .collect(),
+            uplinks,
             flows: enis.iter().map(|eni| eni.connections).sum(),
             enis,
             environments: self.environments.len() as u32,
@@ -150,19 +155,40 @@ impl Dataplane {
         })
     }
 
-    fn uplink_info(&self, index: u32) -> UplinkInfo {
-        let uplink = &self.mirror.uplinks[&index];
-        let resolved = |next_hop: &&vpc_common::layout::NextHop| {
-            next_hop.mac.load() != 0 && next_hop.uplink.load() == index
-        };
+    fn uplink_info(&mut self, index: u32) -> UplinkInfo {
+        let Named { name, value } = self.mirror.uplinks[&index].clone();
+        let resolved =
+            |next_hop: &&NextHop| next_hop.mac.load() != 0 && next_hop.uplink.load() == index;
         UplinkInfo {
-            name: uplink.name.clone(),
-            interface: super::interface_name(uplink.value.ifindex),
-            ifindex: uplink.value.ifindex,
-            mac: uplink.value.mac.to_string(),
-            mtu: uplink.value.mtu,
-            shared: uplink.value.flags & vpc_common::layout::Uplink::SHARED != 0,
+            name,
+            interface: super::interface_name(value.ifindex),
+            ifindex: value.ifindex,
+            mac: value.mac.to_string(),
+            mtu: value.mtu,
+            shared: value.flags & Uplink::SHARED != 0,
+            hook: if value.has_xdp() { Hook::Xdp } else { Hook::Tc },
+            hook_wanted: hook::uplink_wish(value.flags),
+            hook_why: self.uplink_hook_why(&value),
             neighbours: self.tables.shared.next_hops.iter().filter(resolved).count() as u32,
+        }
+    }
+
+    /// Looked at anew, because the choice is made anew with every pass.
+    fn uplink_hook_why(&mut self, uplink: &Uplink) -> String {
+        let Ok(Some(interface)) = self.netlink.by_index(uplink.ifindex) else {
+            return "the interface is gone".to_owned();
+        };
+        let known = Known {
+            ours: uplink.has_xdp(),
+            refused: self
+                .mirror
+                .xdp_refusals
+                .get(&uplink.ifindex)
+                .map(String::as_str),
+        };
+        match hook::choose(hook::uplink_wish(uplink.flags), &interface, known) {
+            Ok(choice) => choice.why.to_string(),
+            Err(refusal) => refusal.to_string(),
         }
     }
 

@@ -8,10 +8,12 @@ use aya::maps::MapError;
 use vpc_common::layout::{Eni, EniKey, Environment, Group, Link, Name, NameKey, Uplink};
 
 use super::{
+    hook::{self, Why},
     names,
     peer::PreparedPeer,
     tables::{Tables, Values},
 };
+use crate::model::{Hook, HookWish};
 
 /// Kind of a [`NameKey`] that remembers an environment's prepared far end.
 pub const ENVIRONMENT_PEER: u32 = NameKey::ENVIRONMENT_PEER;
@@ -38,6 +40,27 @@ pub struct Attached {
     pub value: Environment,
     /// Its far end, if that was prepared here.
     pub peer: Option<PreparedPeer>,
+    /// The namespace of a veth's far end when its flags were decided, by this one's
+    /// number; `None` if it is the same or there is none.
+    pub peer_netns_id: Option<i32>,
+    /// Why it has the hook it has.
+    pub why: Why,
+}
+
+impl Attached {
+    /// Where its packets are handled.
+    pub fn hook(&self) -> Hook {
+        if self.value.has_xdp() {
+            Hook::Xdp
+        } else {
+            Hook::Tc
+        }
+    }
+
+    /// What was asked for.
+    pub fn hook_wanted(&self) -> HookWish {
+        hook::environment_wish(self.value.flags)
+    }
 }
 
 /// Environments by everything they are looked up by.
@@ -80,6 +103,13 @@ impl Environments {
         self.by_name.insert(attached.name.clone(), index);
         self.by_ifindex.insert(attached.value.ifindex, index);
         self.entries.insert(index, attached);
+    }
+
+    /// Takes note of a change of one that is attached.
+    pub fn replace(&mut self, index: u32, attached: Attached) {
+        if let Some(entry) = self.entries.get_mut(&index) {
+            *entry = attached;
+        }
     }
 
     /// Takes note of a detached one, whose index now has another generation.
@@ -143,8 +173,10 @@ pub struct Mirror {
     pub eni_by_address: HashMap<EniKey, u32>,
     /// What each interface is.
     pub links: HashMap<u32, Link>,
-    /// Uplinks on which the program runs.
+    /// Uplinks on which the TC program runs.
     pub attached_uplinks: BTreeSet<u32>,
+    /// Why XDP was refused where the agent chose to try it, by interface.
+    pub xdp_refusals: BTreeMap<u32, String>,
     /// Far ends of uplinks that were prepared here.
     pub uplink_peers: BTreeMap<u32, PreparedPeer>,
     /// How many environments belong to each group.
@@ -232,6 +264,8 @@ fn read_environments(tables: &Tables, known: &Known) -> Result<Environments, Map
             interface: super::interface_name(value.ifindex),
             value,
             peer: peer.map(PreparedPeer::decode),
+            peer_netns_id: None,
+            why: Why::Asked,
         };
         environments.insert(index, attached);
     }
@@ -255,11 +289,14 @@ mod tests {
                 gateway: Addr::UNSPECIFIED,
                 group: 0,
                 mtu: 1_500,
+                flags: Environment::XDP,
                 flow_quota: 0,
                 flow_interval_ns: 0,
                 flow_burst_ns: 0,
             },
             peer: None,
+            peer_netns_id: None,
+            why: Why::Asked,
         }
     }
 

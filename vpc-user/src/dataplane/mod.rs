@@ -9,11 +9,15 @@ mod apply;
 mod bpf;
 mod cause;
 mod clock;
+mod clsact;
 mod counters;
 mod environments;
 mod ethtool;
 mod events;
+mod features;
 mod holding;
+mod hook;
+mod hooks;
 mod listing;
 mod lock;
 mod mapped;
@@ -24,19 +28,24 @@ mod netlink;
 mod netns;
 mod note;
 mod object;
+mod offload;
 mod packet;
 mod peer;
+mod pins;
 mod plan;
 mod port;
 mod programs;
 mod punt;
+mod question;
 mod request;
+mod skb;
 mod spec;
 mod start_error;
 mod step;
 mod sweep;
 mod tables;
 mod teardown;
+mod uplinks;
 mod workers;
 
 use std::{
@@ -47,7 +56,7 @@ use std::{
     time::Instant,
 };
 
-use vpc_common::layout::{Limits, Link};
+use vpc_common::layout::Limits;
 
 pub use self::{
     apply::Applied,
@@ -59,6 +68,7 @@ pub use self::{
     port::PortError,
     programs::ProgramsError,
     request::AttachError,
+    skb::skb_layout,
     start_error::StartError,
     step::{Plan, Problem, Step},
     teardown::{TeardownError, teardown},
@@ -69,10 +79,10 @@ use self::{
     mirror::{Environments, Mirror},
     netlink::Netlink,
     packet::FrameSocket,
-    programs::{Hook, Programs},
+    programs::{LinkKind, Programs},
     tables::Tables,
 };
-use crate::model::Config;
+use crate::model::{Config, Hook, TcAttachment};
 
 /// Why the data plane cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -124,13 +134,14 @@ pub struct Dataplane {
 
 impl Dataplane {
     /// Makes the tables, or adopts those that are pinned together with their
-    /// links: every link then runs the programs of this release.
-    pub fn open(pin_dir: &Path, limits: &Limits) -> Result<Self, OpenError> {
+    /// links: every link then runs the programs of this release. New TC programs are
+    /// attached as `tc` says.
+    pub fn open(pin_dir: &Path, limits: &Limits, tc: TcAttachment) -> Result<Self, OpenError> {
         object::make_folders(pin_dir)?;
         let lock = PinLock::take(pin_dir)?;
         let object = object::open(pin_dir, limits)?;
         let adopted = object.adopted;
-        let opened = Self::assemble(pin_dir, limits, object, lock);
+        let opened = Self::assemble(pin_dir, limits, tc, object, lock);
         if opened.is_err() && !adopted {
             // Nothing hangs on tables that were made a moment ago.
             object::remove_pins(&pin_dir.join(object::MAPS))?;
@@ -141,11 +152,12 @@ impl Dataplane {
     fn assemble(
         pin_dir: &Path,
         limits: &Limits,
+        tc: TcAttachment,
         object: object::Object,
         lock: PinLock,
     ) -> Result<Self, OpenError> {
         let adopted = object.adopted;
-        let programs = Programs::load(object.ebpf, pin_dir.join(object::LINKS))?;
+        let programs = Programs::load(object.ebpf, pin_dir.join(object::LINKS), tc)?;
         let tables = Tables::open(&pin_dir.join(object::MAPS), limits)?;
         let unreadable = |source| OpenError::Read {
             dir: pin_dir.into(),
@@ -200,60 +212,59 @@ impl Dataplane {
         })
     }
 
-    /// Puts this release's programs into every link. An environment whose link or
-    /// interface is gone, or that was attached by half, is detached; an uplink
-    /// without a link is attached by the next pass.
+    /// Puts this release's programs into every link. An environment whose TC program
+    /// or interface is gone, or that was attached by half, is detached; an uplink
+    /// without its TC program is attached by the next pass.
     fn adopt_links(&mut self) {
-        let pinned: BTreeSet<(Hook, u32)> = self.programs.pinned().into_iter().collect();
+        let running = self.programs.running();
         let attached: Vec<u32> = self.environments.iter().map(|(index, _)| index).collect();
         for index in attached {
-            let served = self.environments.get(index).is_some_and(|attached| {
-                let link = Link {
-                    kind: Link::ENVIRONMENT,
-                    index,
-                };
-                self.mirror.links.get(&attached.value.ifindex) == Some(&link)
-            });
-            let has_link = pinned.contains(&(Hook::Environment, index));
-            if served && has_link && self.adopt(Hook::Environment, index) {
+            let link = (LinkKind::Environment, index);
+            let runs = self.is_served(index) && self.adopt(&running, link, Hook::Tc);
+            if !runs {
+                self.lose(index, "its link did not survive");
                 continue;
             }
-            self.lose(index, "its link did not survive");
-        }
-        for (hook, index) in &pinned {
-            let known = match hook {
-                Hook::Environment => self.environments.get(*index).is_some(),
-                Hook::Uplink => self.mirror.uplinks.contains_key(index),
-            };
-            if !known {
-                self.drop_link(*hook, *index);
-            }
+            let runs_xdp = self.adopt(&running, link, Hook::Xdp);
+            self.settle(index, runs_xdp);
         }
         let uplinks: Vec<u32> = self.mirror.uplinks.keys().copied().collect();
         for index in uplinks {
-            let hook = Hook::Uplink;
-            if pinned.contains(&(hook, index)) && self.adopt(hook, index) {
-                self.mirror.attached_uplinks.insert(index);
-            } else {
+            let link = (LinkKind::Uplink, index);
+            if !self.adopt(&running, link, Hook::Tc) {
                 self.uplink_gone(index);
+                continue;
+            }
+            self.mirror.attached_uplinks.insert(index);
+            let runs_xdp = self.adopt(&running, link, Hook::Xdp);
+            self.settle_uplink(index, runs_xdp);
+        }
+        for (kind, index, hook) in running {
+            let known = match kind {
+                LinkKind::Environment => self.environments.get(index).is_some(),
+                LinkKind::Uplink => self.mirror.uplinks.contains_key(&index),
+            };
+            if !known && let Err(error) = self.programs.detach(kind, index, hook) {
+                tracing::warn!(?kind, index, %error, "a left-over link cannot be removed");
             }
         }
     }
 
-    fn adopt(&mut self, hook: Hook, index: u32) -> bool {
-        match self.programs.adopt(hook, index) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(?hook, index, %error, "a link cannot be adopted");
-                false
-            }
+    /// Whether this release's program of a hook runs on a link now.
+    fn adopt(
+        &mut self,
+        running: &BTreeSet<(LinkKind, u32, Hook)>,
+        (kind, index): (LinkKind, u32),
+        hook: Hook,
+    ) -> bool {
+        if !running.contains(&(kind, index, hook)) {
+            return false;
         }
-    }
-
-    fn drop_link(&self, hook: Hook, index: u32) {
-        if let Err(error) = self.programs.detach(hook, index) {
-            tracing::warn!(?hook, index, %error, "a left-over link cannot be removed");
+        let adopted = self.programs.adopt(kind, index, hook);
+        if let Err(error) = &adopted {
+            tracing::warn!(?kind, index, %hook, %error, "a link cannot be adopted");
         }
+        adopted.is_ok()
     }
 }
 
@@ -271,7 +282,8 @@ pub fn dry_run(config: &Config) -> Result<Plan, OpenError> {
         };
         mirror = mirror::read(&tables).map_err(unreadable)?.0;
         mirror.attached_uplinks = programs::pinned(&config.pin_dir.join(object::LINKS))
-            .filter_map(|(hook, index)| (hook == Hook::Uplink).then_some(index))
+            .filter(|pin| pin.kind == LinkKind::Uplink && pin.hook() == Hook::Tc)
+            .map(|pin| pin.index)
             .collect();
         busy = tables.shared.busy_enis();
     }

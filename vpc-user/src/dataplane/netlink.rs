@@ -23,6 +23,8 @@ use rtnetlink::{
 };
 use vpc_common::addr::Mac;
 
+use super::features::{FeatureQuestions, XdpFeatures};
+
 /// What kind of interface it is, as far as it matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum InterfaceKind {
@@ -30,8 +32,13 @@ pub enum InterfaceKind {
     Veth,
     /// A tap: what microVMs have.
     Tap,
-    /// Anything else: a NIC, a VLAN, a bridge.
-    Other,
+    /// A NIC, of hardware or of a hypervisor.
+    Nic,
+    /// Any other Ethernet interface, made of others or of nothing: a bridge, a VLAN,
+    /// a VXLAN, a bond.
+    Virtual,
+    /// What carries no Ethernet frames.
+    NotEthernet,
 }
 
 /// An interface as the kernel describes it.
@@ -53,12 +60,15 @@ pub struct Interface {
     pub peer_netns_id: Option<i32>,
     /// Id of the XDP program on it; 0 = a program without one id.
     pub xdp: Option<u32>,
+    /// What its driver can do with XDP; `None` if the kernel does not tell.
+    pub xdp_features: Option<XdpFeatures>,
 }
 
 /// A blocking socket of rtnetlink, in the namespace of the thread that opened it.
 pub struct Netlink {
     socket: Socket,
     sequence: u32,
+    features: Option<FeatureQuestions>,
 }
 
 impl Netlink {
@@ -70,6 +80,7 @@ impl Netlink {
         Ok(Self {
             socket,
             sequence: 0,
+            features: None,
         })
     }
 
@@ -113,11 +124,25 @@ impl Netlink {
             .attributes
             .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
         match self.ask(RouteNetlinkMessage::GetLink(message)) {
-            Ok(RouteNetlinkMessage::NewLink(message)) => Ok(Some(describe(&message))),
+            Ok(RouteNetlinkMessage::NewLink(message)) => {
+                let interface = describe(&message);
+                let xdp_features = self.xdp_features(interface.ifindex);
+                Ok(Some(Interface {
+                    xdp_features,
+                    ..interface
+                }))
+            }
             Ok(_) => Ok(None),
             Err(error) if is_absence(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn xdp_features(&mut self, ifindex: u32) -> Option<XdpFeatures> {
+        if self.features.is_none() {
+            self.features = FeatureQuestions::open().ok().flatten();
+        }
+        self.features.as_mut()?.of(ifindex)
     }
 
     fn ask(&mut self, question: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
@@ -157,12 +182,13 @@ fn describe(message: &LinkMessage) -> Interface {
     let mut interface = Interface {
         ifindex: message.header.index,
         name: String::new(),
-        kind: InterfaceKind::Other,
+        kind: kind(&[], message.header.link_layer_type),
         mac: Mac::UNKNOWN,
         mtu: 0,
         peer_ifindex: None,
         peer_netns_id: None,
         xdp: None,
+        xdp_features: None,
     };
     for attribute in &message.attributes {
         match attribute {
@@ -185,17 +211,21 @@ fn describe(message: &LinkMessage) -> Interface {
     interface
 }
 
+/// What is not made by a driver of the kernel's own, by its name, is a NIC.
 fn kind(infos: &[LinkInfo], layer: LinkLayerType) -> InterfaceKind {
-    for info in infos {
-        match info {
-            LinkInfo::Kind(InfoKind::Veth) => return InterfaceKind::Veth,
-            LinkInfo::Kind(InfoKind::Tun) if layer == LinkLayerType::Ether => {
-                return InterfaceKind::Tap;
-            }
-            _ => {}
-        }
+    if layer != LinkLayerType::Ether {
+        return InterfaceKind::NotEthernet;
     }
-    InterfaceKind::Other
+    let made_by = infos.iter().find_map(|info| match info {
+        LinkInfo::Kind(kind) => Some(kind),
+        _ => None,
+    });
+    match made_by {
+        None => InterfaceKind::Nic,
+        Some(InfoKind::Veth) => InterfaceKind::Veth,
+        Some(InfoKind::Tun) => InterfaceKind::Tap,
+        Some(_) => InterfaceKind::Virtual,
+    }
 }
 
 fn xdp_program(attributes: &[LinkXdp]) -> Option<u32> {
@@ -309,7 +339,7 @@ mod tests {
             .by_name("lo")
             .expect("answered")
             .expect("every namespace has it");
-        assert_eq!(by_name.kind, InterfaceKind::Other);
+        assert_eq!(by_name.kind, InterfaceKind::NotEthernet);
         let by_index = netlink.by_index(by_name.ifindex).expect("answered");
         assert_eq!(by_index, Some(by_name));
         assert_eq!(netlink.by_name("no-such-if0").expect("answered"), None);

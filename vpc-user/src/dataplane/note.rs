@@ -12,6 +12,7 @@ use super::{
     mirror::{Mirror, Named},
     step::Step,
 };
+use crate::model::Hook;
 
 /// An uplink that is none.
 pub const NO_UPLINK: Uplink = Uplink {
@@ -47,6 +48,7 @@ pub fn note(mirror: &mut Mirror, step: &Step) {
             if let Some(entry) = mirror.uplinks.get_mut(index) {
                 if entry.value.ifindex != uplink.ifindex {
                     mirror.attached_uplinks.remove(index);
+                    mirror.xdp_refusals.remove(&entry.value.ifindex);
                 }
                 entry.value = *uplink;
             }
@@ -83,11 +85,24 @@ pub fn note(mirror: &mut Mirror, step: &Step) {
         Step::AttachUplink { index, .. } => {
             mirror.attached_uplinks.insert(*index);
         }
+        Step::SetHook { index, hook, .. } => {
+            if let Some(entry) = mirror.uplinks.get_mut(index) {
+                entry.value.flags = with_hook(entry.value.flags, *hook);
+            }
+        }
         Step::DetachUplink(index) => {
             mirror.attached_uplinks.remove(index);
             mirror.uplinks.remove(index);
         }
         Step::Announce(_) => {}
+    }
+}
+
+/// An uplink's flags when its hook is another.
+pub const fn with_hook(flags: u16, hook: Hook) -> u16 {
+    match hook {
+        Hook::Xdp => flags | Uplink::XDP,
+        Hook::Tc => flags & !Uplink::XDP,
     }
 }
 

@@ -10,11 +10,12 @@ use aya::{
 };
 use vpc_common::{
     drop::DropReason,
-    layout::{DropKey, FlowHash, LAYOUT, Limits, Meta, Name, NameKey, Owner, Slab, name},
+    layout::{DropKey, FlowHash, LAYOUT, Limits, Meta, Name, NameKey, Owner, Slab, name, program},
 };
 
 use super::{
     mapped::Mapped,
+    skb::skb_layout,
     spec::{self, Shape, TableSpec},
     start_error::StartError,
 };
@@ -75,7 +76,9 @@ pub fn open(pin_dir: &Path, limits: &Limits) -> Result<Object, StartError> {
         Found::Nothing => false,
     };
     let specs = spec::kernel_tables(limits);
+    let skb_layout = skb_layout()?;
     let mut loader = EbpfLoader::new();
+    loader.override_global(program::SKB_LAYOUT, &skb_layout, true);
     for spec in &specs {
         loader.map_pin_path(spec.name, maps.join(spec.name));
         if let Some(entries) = spec.shape.entries {

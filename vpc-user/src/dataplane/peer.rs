@@ -42,9 +42,9 @@ pub enum PeerError {
     },
     /// The namespace is none of the named ones.
     #[error(
-        "the far end of {interface} has neither an XDP program nor GRO, so every frame sent into \
-         it would be lost, and its namespace is none of those in /run/netns: name it with \
-         `netns`, or run `ethtool -K <far end> gro on` there"
+        "the far end of {interface} has neither an XDP program nor GRO, so every frame that XDP \
+         sends into it would be lost, and its namespace is none of those in /run/netns: name it \
+         with `netns`, run `ethtool -K <far end> gro on` there, or ask for the hook tc"
     )]
     NotReachable {
         /// The interface.
@@ -151,6 +151,9 @@ pub fn prepare(
             path: String::new(),
         }));
     };
+    if given.is_none() && takes_redirected(interface) == Some(true) {
+        return Ok(None);
+    }
     let netns = find(netlink, interface, netns_id, given)?;
     let own = interface.ifindex;
     let prepared = netns.within(|| switch_on(ifindex, own)).map_err(refused)?;
@@ -163,6 +166,42 @@ pub fn prepare(
         netns: netns.inode().map_err(refused)?,
         path: path_text(&netns.path),
     }))
+}
+
+/// Whether TC may deliver straight to the far end of `interface`: it is in another
+/// namespace, and no XDP program of its own would be passed by. `otherwise` is the
+/// answer if that cannot be seen.
+pub fn reaches(
+    netlink: &mut Netlink,
+    interface: &Interface,
+    given: Option<&str>,
+    otherwise: bool,
+) -> Result<bool, PeerError> {
+    let (InterfaceKind::Veth, Some(netns_id)) = (interface.kind, interface.peer_netns_id) else {
+        return Ok(false);
+    };
+    // Neither GRO nor a program, so there is nothing to look for.
+    if given.is_none() && takes_redirected(interface) == Some(false) {
+        return Ok(true);
+    }
+    let netns = match find(netlink, interface, netns_id, given) {
+        Err(PeerError::NotReachable { .. }) => return Ok(otherwise),
+        found => found?,
+    };
+    let ifindex = interface.peer_ifindex.unwrap_or_default();
+    let look = || Netlink::open()?.by_index(ifindex);
+    Ok(match netns.within(look) {
+        Ok(Some(far)) => far.xdp.is_none(),
+        _ => otherwise,
+    })
+}
+
+/// Whether the far end takes frames that are redirected into `interface`, by what the
+/// kernel says of this end (Linux 6.3).
+fn takes_redirected(interface: &Interface) -> Option<bool> {
+    interface
+        .xdp_features
+        .map(|features| features.takes_redirected())
 }
 
 fn find(

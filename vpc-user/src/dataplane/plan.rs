@@ -12,11 +12,14 @@ use vpc_common::{
 };
 
 use super::{
+    hook::{self, Known},
     mirror::Mirror,
     netlink::{Interface, InterfaceKind},
+    port,
+    programs::LinkKind,
     step::{Plan, Problem, Step, members},
 };
-use crate::model::{Config, GroupConfig, UplinkConfig};
+use crate::model::{Config, GroupConfig, Hook, HookWish, UplinkConfig};
 
 /// What the plan is made from, besides the configuration.
 pub struct Observed<'a> {
@@ -101,8 +104,10 @@ impl<'a> Planner<'a> {
         self.uplinks.insert(name.to_owned(), index);
         self.interfaces.insert(interface.ifindex, name.to_owned());
         let before = mirror.uplinks.get(&index).map(|uplink| uplink.value);
-        let after = uplink_entry(config, interface);
-        let moved = before.is_some_and(|before| before.ifindex != after.ifindex);
+        let moved = before.is_some_and(|before| before.ifindex != interface.ifindex);
+        let attached = !moved && mirror.attached_uplinks.contains(&index);
+        let in_force = before.is_some_and(|before| attached && before.has_xdp());
+        let after = uplink_entry(config, interface, in_force);
         if before.is_none() {
             let key = NameKey {
                 kind: NameKey::UPLINK,
@@ -124,14 +129,39 @@ impl<'a> Planner<'a> {
         if mirror.links.get(&after.ifindex) != Some(&link) {
             self.plan.steps.push(Step::SetLink(after.ifindex, link));
         }
-        if moved || !mirror.attached_uplinks.contains(&index) {
-            let (interface, peer_netns) = (config.interface.clone(), config.peer_netns.clone());
+        if !attached {
             self.attaching.insert(index);
             self.last.push(Step::AttachUplink {
                 index,
-                interface,
-                peer_netns,
+                interface: config.interface.clone(),
             });
+        }
+        self.hook(config, index, interface, in_force);
+    }
+
+    /// XDP comes in front of, and goes from, a TC program that stays: an uplink that
+    /// cannot have the hook it is to have keeps the one it has.
+    fn hook(&mut self, config: &UplinkConfig, index: u32, interface: &Interface, in_force: bool) {
+        let refusals = &self.observed.mirror.xdp_refusals;
+        let known = Known {
+            ours: in_force,
+            refused: refusals.get(&interface.ifindex).map(String::as_str),
+        };
+        match hook::choose(config.hook, interface, known) {
+            Ok(choice) if (choice.hook == Hook::Xdp) != in_force => {
+                self.last.push(Step::SetHook {
+                    index,
+                    interface: config.interface.clone(),
+                    hook: choice.hook,
+                    peer_netns: config.peer_netns.clone(),
+                    chosen: config.hook == HookWish::Auto,
+                });
+            }
+            Ok(_) => {}
+            Err(refusal) => self.plan.problems.push(Problem::Port {
+                uplink: config.name.to_string(),
+                sentence: refusal.to_string(),
+            }),
         }
     }
 
@@ -144,6 +174,10 @@ impl<'a> Planner<'a> {
         let Some(found) = self.observed.interfaces.get(&interface) else {
             return Err(Problem::NoInterface { uplink, interface });
         };
+        if let Err(refusal) = port::check(found, LinkKind::Uplink) {
+            let sentence = refusal.to_string();
+            return Err(Problem::Port { uplink, sentence });
+        }
         if let Some(other) = self.interfaces.get(&found.ifindex) {
             return Err(Problem::SharedInterface {
                 uplink,
@@ -353,12 +387,15 @@ impl<'a> Planner<'a> {
     }
 }
 
-fn uplink_entry(config: &UplinkConfig, interface: &Interface) -> Uplink {
-    let mut flags = 0;
+fn uplink_entry(config: &UplinkConfig, interface: &Interface, in_force: bool) -> Uplink {
+    let mut flags = hook::uplink_flags(config.hook);
+    if in_force {
+        flags |= Uplink::XDP;
+    }
     if config.shared {
         flags |= Uplink::SHARED;
     }
-    if interface.kind != InterfaceKind::Other {
+    if interface.kind != InterfaceKind::Nic {
         flags |= Uplink::PARTIAL_CHECKSUMS;
     }
     Uplink {

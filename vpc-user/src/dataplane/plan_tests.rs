@@ -3,7 +3,10 @@ use std::net::Ipv4Addr;
 use vpc_common::{addr::Mac, state::Timeouts};
 
 use super::*;
-use crate::{dataplane::mirror::Named, model::ObjectName};
+use crate::{
+    dataplane::{features::XdpFeatures, mirror::Named},
+    model::{ObjectName, TcAttachment},
+};
 
 const LIMITS: Limits = Limits {
     environments: 4,
@@ -23,10 +26,12 @@ fn config(addresses: &[[u8; 4]]) -> Config {
         pin_dir: "/sys/fs/bpf/vpc".into(),
         socket: "/run/vpc.sock".into(),
         limits: LIMITS,
+        tc: TcAttachment::Auto,
         uplinks: vec![UplinkConfig {
             name: object("blue"),
             interface: "up0".to_owned(),
             shared: false,
+            hook: HookWish::Auto,
             peer_netns: None,
         }],
         groups: vec![GroupConfig {
@@ -55,6 +60,7 @@ fn interface(ifindex: u32) -> Interface {
         peer_ifindex: None,
         peer_netns_id: None,
         xdp: None,
+        xdp_features: None,
     }
 }
 
@@ -233,6 +239,91 @@ fn an_uplink_whose_interface_went_away_keeps_its_enis() {
     let plan = host.plan(&config);
     assert!(plan.steps.is_empty(), "{plan}");
     assert!(matches!(plan.problems[..], [Problem::NoInterface { .. }]));
+}
+
+fn set_hook(plan: &Plan) -> Vec<(Hook, bool)> {
+    let hooks = plan.steps.iter().filter_map(|step| match step {
+        Step::SetHook { hook, chosen, .. } => Some((*hook, *chosen)),
+        _ => None,
+    });
+    hooks.collect()
+}
+
+/// A host whose uplink is a NIC with native XDP.
+fn nic_host() -> Host {
+    let mut host = Host::new();
+    let nic = Interface {
+        kind: InterfaceKind::Nic,
+        xdp_features: Some(XdpFeatures::NATIVE),
+        ..interface(7)
+    };
+    host.interfaces.insert("up0".to_owned(), nic);
+    host
+}
+
+#[test]
+fn xdp_comes_in_front_of_a_program_that_runs_and_its_flag_with_it() {
+    let (mut host, mut config) = (nic_host(), config(&[[10, 0, 0, 10]]));
+    let plan = host.apply(&config);
+    let order = [
+        position(
+            &plan,
+            |step| matches!(step, Step::SetUplink(_, uplink) if !uplink.has_xdp()),
+        ),
+        position(&plan, |step| matches!(step, Step::AttachUplink { .. })),
+        position(&plan, |step| matches!(step, Step::SetHook { .. })),
+    ];
+    assert!(order.is_sorted(), "{plan}");
+    assert_eq!(set_hook(&plan), [(Hook::Xdp, true)]);
+    assert!(host.mirror.uplinks[&0].value.has_xdp());
+    assert_eq!(host.plan(&config), Plan::default());
+    config.uplinks[0].hook = HookWish::Tc;
+    let plan = host.apply(&config);
+    assert_eq!(set_hook(&plan), [(Hook::Tc, false)]);
+    assert!(!host.mirror.uplinks[&0].value.has_xdp());
+    assert_eq!(host.plan(&config), Plan::default());
+}
+
+#[test]
+fn what_the_agent_tried_in_vain_is_not_tried_again() {
+    let (mut host, config) = (nic_host(), config(&[[10, 0, 0, 10]]));
+    let refusal = "too many queues".to_owned();
+    host.mirror.xdp_refusals.insert(7, refusal);
+    assert_eq!(set_hook(&host.apply(&config)), []);
+    assert_eq!(host.plan(&config), Plan::default());
+}
+
+#[test]
+fn an_uplink_that_cannot_have_its_hook_keeps_the_one_it_has() {
+    let (mut host, mut config) = (Host::new(), config(&[[10, 0, 0, 10]]));
+    let jumbo = Interface {
+        mtu: 9_000,
+        ..interface(7)
+    };
+    host.interfaces.insert("up0".to_owned(), jumbo);
+    host.apply(&config);
+    config.uplinks[0].hook = HookWish::Xdp;
+    let plan = host.apply(&config);
+    assert_eq!(set_hook(&plan), []);
+    assert_eq!(
+        plan.problems[0].to_string(),
+        "uplink blue: up0 has MTU 9000 and native XDP carries at most 3498: run \
+         `ip link set dev up0 mtu 3498`, or ask for the hook tc"
+    );
+    assert!(host.mirror.attached_uplinks.contains(&0));
+}
+
+#[test]
+fn an_uplink_carries_ethernet() {
+    let mut host = Host::new();
+    let tunnel = Interface {
+        kind: InterfaceKind::NotEthernet,
+        ..interface(7)
+    };
+    host.interfaces.insert("up0".to_owned(), tunnel);
+    let plan = host.plan(&config(&[[10, 0, 0, 10]]));
+    assert!(plan.steps.is_empty(), "{plan}");
+    assert!(matches!(plan.problems[0], Problem::Port { .. }), "{plan}");
 }
 
 #[test]

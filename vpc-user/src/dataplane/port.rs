@@ -4,12 +4,13 @@
 use super::{
     netlink::{Interface, InterfaceKind, Netlink},
     peer::{self, PeerError, PreparedPeer},
-    programs::{Hook, Programs, ProgramsError},
+    programs::{LinkKind, Programs, ProgramsError},
 };
+use crate::model::Hook;
 
-/// The largest IP MTU of an interface: native XDP keeps a frame in one page, with
-/// room before it and the kernel's own after it, and so does the buffer in which
-/// a frame is handed to the agent.
+/// The largest IP MTU of an interface whose hook is XDP: native XDP keeps a frame in
+/// one page, with room before it and the kernel's own after it, and so does the buffer
+/// in which a frame is handed to the agent.
 pub const MTU_MAX: u32 = 3_498;
 
 const _: () = assert!(MTU_MAX as usize + 14 <= vpc_common::layout::PUNT_FRAME);
@@ -40,10 +41,19 @@ pub enum PortError {
         /// Its name.
         interface: String,
     },
+    /// No Ethernet.
+    #[error(
+        "{interface} carries no Ethernet frames: name an interface that does (a NIC, a VLAN, a \
+         bridge, a VXLAN, a veth)"
+    )]
+    NotEthernet {
+        /// Its name.
+        interface: String,
+    },
     /// Somebody else's program.
     #[error(
         "{interface} already runs an XDP program (id {program}) that is not this agent's: remove \
-         it with `ip link set dev {interface} xdp off`, or stop what attached it"
+         it with `ip link set dev {interface} xdp off`, or ask for the hook tc, which lies behind it"
     )]
     ForeignProgram {
         /// Its name.
@@ -51,19 +61,55 @@ pub enum PortError {
         /// The program.
         program: u32,
     },
+    /// Another agent's program.
+    #[error(
+        "{interface} already carries the TC program of another agent: detach it there first, or \
+         name another interface"
+    )]
+    OtherAgent {
+        /// Its name.
+        interface: String,
+    },
+    /// Somebody else's filter.
+    #[error(
+        "{interface} has a filter of another kind at priority 1, where the agent's must be: remove \
+         it with `tc filter del dev {interface} ingress prio 1`"
+    )]
+    ForeignFilter {
+        /// Its name.
+        interface: String,
+    },
+    /// No TCX.
+    #[error(
+        "no TCX link can be made on {interface}, because this kernel has none: set `tc` to \"auto\" \
+         or \"clsact\", or run Linux 6.6 or later"
+    )]
+    NoTcx {
+        /// Its name.
+        interface: String,
+    },
     /// No driver support.
     #[error(
-        "{interface} does not support native XDP: use an interface whose driver does (veth, tap, \
-         most NICs; not a bridge or VLAN)"
+        "{interface} does not support native XDP: ask for the hook tc, or use an interface whose \
+         driver does (veth, tap, most NICs; not a bridge or VLAN)"
     )]
     NotNative {
+        /// Its name.
+        interface: String,
+    },
+    /// Frames that are redirected into it are lost.
+    #[error(
+        "the driver of {interface} does not take redirected frames: ask for the hook tc, or look \
+         whether it needs more queues (`ethtool -L {interface}`)"
+    )]
+    NoRedirect {
         /// Its name.
         interface: String,
     },
     /// Too large an MTU.
     #[error(
         "{interface} has MTU {mtu} and native XDP carries at most {MTU_MAX}: run \
-         `ip link set dev {interface} mtu {MTU_MAX}`"
+         `ip link set dev {interface} mtu {MTU_MAX}`, or ask for the hook tc"
     )]
     MtuTooLarge {
         /// Its name.
@@ -74,7 +120,7 @@ pub enum PortError {
     /// Too large an MTU, or too many queues, at the other end.
     #[error(
         "the far end of {interface} has an MTU or a receive path that native XDP cannot serve \
-         ({source}): set the MTU at both ends to {MTU_MAX} or less"
+         ({source}): set the MTU at both ends to {MTU_MAX} or less, or ask for the hook tc"
     )]
     FarEnd {
         /// Its name.
@@ -112,68 +158,125 @@ pub fn find(netlink: &mut Netlink, interface: &str) -> Result<Interface, PortErr
     }
 }
 
-/// What can be said against an interface without touching it.
-pub fn check(interface: &Interface, hook: Hook) -> Result<(), PortError> {
-    let name = || interface.name.clone();
-    if hook == Hook::Environment && interface.kind == InterfaceKind::Other {
-        return Err(PortError::WrongKind { interface: name() });
+/// The interface of a number, which was called `name` when it was attached.
+pub fn at(netlink: &mut Netlink, ifindex: u32, name: &str) -> Result<Interface, PortError> {
+    let interface = || name.to_owned();
+    match netlink.by_index(ifindex) {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) => Err(PortError::NoInterface {
+            interface: interface(),
+        }),
+        Err(source) => Err(PortError::Netlink {
+            interface: interface(),
+            source,
+        }),
     }
-    if let Some(program) = interface.xdp {
-        return Err(PortError::ForeignProgram {
-            interface: name(),
-            program,
-        });
-    }
-    if interface.mtu > MTU_MAX {
-        return Err(PortError::MtuTooLarge {
-            interface: name(),
-            mtu: interface.mtu,
-        });
-    }
-    Ok(())
 }
 
-/// Prepares a veth's far end.
-pub fn prepare(
+/// Whether it is of a kind that a link can be, whatever the hook.
+pub fn check(interface: &Interface, kind: LinkKind) -> Result<(), PortError> {
+    let name = interface.name.clone();
+    match (kind, interface.kind) {
+        (_, InterfaceKind::Veth | InterfaceKind::Tap) => Ok(()),
+        (LinkKind::Environment, _) => Err(PortError::WrongKind { interface: name }),
+        (LinkKind::Uplink, InterfaceKind::NotEthernet) => {
+            Err(PortError::NotEthernet { interface: name })
+        }
+        (LinkKind::Uplink, InterfaceKind::Nic | InterfaceKind::Virtual) => Ok(()),
+    }
+}
+
+/// Puts XDP in front of the TC program of a link: prepares a veth's far end, attaches
+/// the program, and looks whether frames that are redirected into the interface leave
+/// it. Whatever fails, nothing is left of it.
+pub fn put_xdp_in_front(
+    programs: &mut Programs,
     netlink: &mut Netlink,
+    (kind, index): (LinkKind, u32),
     interface: &Interface,
     netns: Option<&str>,
 ) -> Result<Option<PreparedPeer>, PortError> {
-    Ok(peer::prepare(netlink, interface, netns)?)
+    let prepared = peer::prepare(netlink, interface, netns)?;
+    let attached = attach(programs, kind, index, Hook::Xdp, interface)
+        .and_then(|()| at(netlink, interface.ifindex, &interface.name));
+    let refused = match attached {
+        Ok(now) if now.xdp_features.is_some_and(|can| !can.takes_redirected()) => {
+            PortError::NoRedirect {
+                interface: interface.name.clone(),
+            }
+        }
+        Ok(_) => return Ok(prepared),
+        Err(error) => error,
+    };
+    if let Err(error) = programs.detach(kind, index, Hook::Xdp) {
+        tracing::warn!(interface = interface.name, %error, "an XDP program stays for now");
+    }
+    if let Some(peer) = &prepared {
+        peer::give_back(peer);
+    }
+    Err(refused)
 }
 
-/// Attaches a hook's program and says what a refusal means.
+/// Attaches the program of a hook and says what a refusal means.
 pub fn attach(
     programs: &mut Programs,
-    hook: Hook,
+    kind: LinkKind,
     index: u32,
+    hook: Hook,
     interface: &Interface,
 ) -> Result<(), PortError> {
-    let refused = |error: ProgramsError| {
-        let (name, errno) = (interface.name.clone(), error.errno());
-        let source = Box::new(error);
-        match errno {
-            Some(libc::EBUSY | libc::EEXIST) => PortError::ForeignProgram {
-                interface: name,
-                program: 0,
-            },
-            Some(libc::EOPNOTSUPP) => PortError::NotNative { interface: name },
-            Some(libc::ERANGE | libc::ENOSPC) => PortError::FarEnd {
-                interface: name,
-                source,
-            },
-            Some(libc::ENODEV | libc::EINVAL) if interface_is_gone(interface.ifindex) => {
-                PortError::NoInterface { interface: name }
-            }
-            _ => PortError::Attach {
-                interface: name,
-                source,
-            },
-        }
-    };
     programs
-        .attach(hook, index, interface.ifindex)
-        .map_err(refused)
+        .attach(kind, index, hook, interface.ifindex)
+        .map_err(|error| match hook {
+            Hook::Xdp => xdp_refusal(interface, error),
+            Hook::Tc => tc_refusal(interface, error),
+        })
+}
+
+fn xdp_refusal(interface: &Interface, error: ProgramsError) -> PortError {
+    let (name, errno) = (interface.name.clone(), error.errno());
+    let source = Box::new(error);
+    match errno {
+        Some(libc::EBUSY | libc::EEXIST) => PortError::ForeignProgram {
+            interface: name,
+            program: 0,
+        },
+        Some(libc::EOPNOTSUPP) => PortError::NotNative { interface: name },
+        Some(libc::ERANGE | libc::ENOSPC) => PortError::FarEnd {
+            interface: name,
+            source,
+        },
+        _ => refusal(interface, errno, source),
+    }
+}
+
+fn tc_refusal(interface: &Interface, error: ProgramsError) -> PortError {
+    let interface_name = interface.name.clone();
+    match error {
+        ProgramsError::OtherAgent => PortError::OtherAgent {
+            interface: interface_name,
+        },
+        ProgramsError::ForeignFilter => PortError::ForeignFilter {
+            interface: interface_name,
+        },
+        ProgramsError::NoTcx => PortError::NoTcx {
+            interface: interface_name,
+        },
+        other => refusal(interface, other.errno(), Box::new(other)),
+    }
+}
+
+fn refusal(interface: &Interface, errno: Option<i32>, source: Box<ProgramsError>) -> PortError {
+    let name = interface.name.clone();
+    match errno {
+        Some(libc::ENODEV | libc::EINVAL) if interface_is_gone(interface.ifindex) => {
+            PortError::NoInterface { interface: name }
+        }
+        _ => PortError::Attach {
+            interface: name,
+            source,
+        },
+    }
 }
 
 fn interface_is_gone(ifindex: u32) -> bool {
@@ -186,52 +289,80 @@ mod tests {
 
     use super::*;
 
-    fn interface() -> Interface {
+    fn interface(kind: InterfaceKind) -> Interface {
         Interface {
             ifindex: 4,
-            name: "tap4".to_owned(),
-            kind: InterfaceKind::Tap,
+            name: "if4".to_owned(),
+            kind,
             mac: Mac::new([2, 0, 0, 0, 0, 4]),
             mtu: 1_500,
             peer_ifindex: None,
             peer_netns_id: None,
             xdp: None,
+            xdp_features: None,
         }
+    }
+
+    #[test]
+    fn environments_are_veths_and_taps_and_uplinks_any_ethernet() {
+        use InterfaceKind::{Nic, NotEthernet, Tap, Veth, Virtual};
+        let refusal = |kind, of| check(&interface(kind), of).err().map(|e| e.to_string());
+        for kind in [Veth, Tap] {
+            assert_eq!(refusal(kind, LinkKind::Environment), None);
+            assert_eq!(refusal(kind, LinkKind::Uplink), None);
+        }
+        for kind in [Nic, Virtual] {
+            let sentence = refusal(kind, LinkKind::Environment).expect("refused");
+            assert!(
+                sentence.contains("attach the host end of a veth pair"),
+                "{sentence}"
+            );
+            assert_eq!(refusal(kind, LinkKind::Uplink), None);
+        }
+        let sentence = refusal(NotEthernet, LinkKind::Uplink).expect("refused");
+        assert!(
+            sentence.starts_with("if4 carries no Ethernet frames: "),
+            "{sentence}"
+        );
     }
 
     #[test]
     fn every_refusal_names_the_interface_and_the_remedy() {
-        let refuse = |change: fn(&mut Interface)| {
-            let mut interface = interface();
-            change(&mut interface);
-            check(&interface, Hook::Environment)
-                .expect_err("refused")
-                .to_string()
-        };
+        let interface = || "if4".to_owned();
         let sentences = [
             (
-                refuse(|i| i.kind = InterfaceKind::Other),
-                "attach the host end of a veth pair",
+                PortError::ForeignProgram {
+                    interface: interface(),
+                    program: 31,
+                },
+                "`ip link set dev if4 xdp off`",
             ),
-            (refuse(|i| i.xdp = Some(31)), "(id 31)"),
-            (refuse(|i| i.xdp = Some(31)), "ip link set dev tap4 xdp off"),
-            (refuse(|i| i.mtu = 9_000), "ip link set dev tap4 mtu 3498"),
+            (
+                PortError::MtuTooLarge {
+                    interface: interface(),
+                    mtu: 9_000,
+                },
+                "`ip link set dev if4 mtu 3498`, or ask for the hook tc",
+            ),
+            (
+                PortError::NotNative {
+                    interface: interface(),
+                },
+                "ask for the hook tc",
+            ),
+            (
+                PortError::NoTcx {
+                    interface: interface(),
+                },
+                "set `tc` to \"auto\"",
+            ),
         ];
-        for (sentence, remedy) in sentences {
+        for (error, remedy) in sentences {
+            let sentence = error.to_string();
             assert!(
-                sentence.starts_with("tap4 ") && sentence.contains(remedy),
+                sentence.contains("if4") && sentence.contains(remedy),
                 "{sentence}"
             );
         }
-    }
-
-    #[test]
-    fn a_good_interface_is_not_refused() {
-        check(&interface(), Hook::Environment).expect("a tap");
-        let nic = Interface {
-            kind: InterfaceKind::Other,
-            ..interface()
-        };
-        check(&nic, Hook::Uplink).expect("a NIC");
     }
 }

@@ -1,6 +1,7 @@
 //! The kernel programs and the links that keep them running without an agent.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -8,8 +9,10 @@ use std::{
 use aya::{
     Ebpf,
     programs::{
-        ProgramError, RawTracePoint, Xdp, XdpMode,
+        LinkOrder, ProgramError, ProgramInfo, RawTracePoint, SchedClassifier, TcAttachType, Xdp,
+        XdpMode,
         links::{FdLink, LinkError, PinnedLink},
+        tc::{SchedClassifierLink, TcAttachOptions, TcError},
         xdp::XdpLink,
     },
 };
@@ -18,48 +21,25 @@ use vpc_common::layout::program;
 use super::{
     bpf::{self, Runnable},
     cause::Cause,
+    clsact::{Filters, Found},
+    pins::{self, Attachment, Filter, Pin},
 };
+use crate::model::{Hook, TcAttachment};
 
-/// Where a program runs.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Hook {
-    /// On an environment's interface.
-    Environment,
-    /// On an uplink's interface.
-    Uplink,
-}
+pub use super::pins::LinkKind;
 
-impl Hook {
-    const ALL: [Self; 2] = [Self::Environment, Self::Uplink];
-
-    /// The program that runs there.
-    pub const fn program(self) -> &'static str {
-        match self {
-            Self::Environment => program::FROM_ENVIRONMENT,
-            Self::Uplink => program::FROM_UPLINK,
-        }
-    }
-
-    const fn prefix(self) -> &'static str {
-        match self {
-            Self::Environment => "environment-",
-            Self::Uplink => "uplink-",
-        }
-    }
-
-    /// Name of the pin of a link.
-    pub fn pin_name(self, index: u32) -> String {
-        format!("{}{index}", self.prefix())
-    }
-
-    /// The inverse of [`Hook::pin_name`].
-    pub fn parse(pin_name: &str) -> Option<(Self, u32)> {
-        Self::ALL.into_iter().find_map(|hook| {
-            let index = pin_name.strip_prefix(hook.prefix())?.parse().ok()?;
-            Some((hook, index))
-        })
+/// The program that handles the packets of a link at a hook.
+pub const fn program_of(kind: LinkKind, hook: Hook) -> &'static str {
+    match (kind, hook) {
+        (LinkKind::Environment, Hook::Xdp) => program::FROM_ENVIRONMENT,
+        (LinkKind::Environment, Hook::Tc) => program::TC_FROM_ENVIRONMENT,
+        (LinkKind::Uplink, Hook::Xdp) => program::FROM_UPLINK,
+        (LinkKind::Uplink, Hook::Tc) => program::TC_FROM_UPLINK,
     }
 }
+
+/// Bytes of a program's name that the kernel keeps.
+const NAME_KEPT: usize = 15;
 
 /// Why a program or link could not be handled.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +64,18 @@ pub enum ProgramsError {
     /// A link is none.
     #[error("the pinned link cannot be used: {}", Cause(.0))]
     Link(#[from] Box<LinkError>),
+    /// A filter or its qdisc cannot be made, changed or removed.
+    #[error("the kernel refused a filter of the clsact qdisc: {0}")]
+    Filter(#[from] io::Error),
+    /// There is no TCX.
+    #[error("this kernel has no TCX")]
+    NoTcx,
+    /// Another agent's program is where this one's is to be.
+    #[error("the TC program of another agent is there")]
+    OtherAgent,
+    /// Somebody else's filter is where this one's is to be.
+    #[error("a filter of another kind has the agent's priority")]
+    ForeignFilter,
     /// A pin cannot be made or removed.
     #[error("the pin {path} cannot be made or removed ({})", Cause(.source.as_ref()))]
     Pin {
@@ -100,31 +92,43 @@ impl ProgramsError {
         match self {
             Self::Attach(error) => match &**error {
                 ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+                ProgramError::TcError(TcError::IoError(error)) => error.raw_os_error(),
                 _ => None,
             },
             Self::Link(error) => match &**error {
                 LinkError::SyscallError(error) => error.io_error.raw_os_error(),
                 LinkError::InvalidLink | LinkError::UnknownLinkType(_) => None,
             },
-            Self::Missing(_) | Self::Load { .. } | Self::Pin { .. } => None,
+            Self::Filter(error) => error.raw_os_error(),
+            Self::Missing(_)
+            | Self::Load { .. }
+            | Self::NoTcx
+            | Self::OtherAgent
+            | Self::ForeignFilter
+            | Self::Pin { .. } => None,
         }
     }
 }
 
-/// The loaded programs.
+/// The loaded programs, and where they run.
 pub struct Programs {
     ebpf: Ebpf,
     links: PathBuf,
+    /// How new TC programs are attached.
+    tc: TcAttachment,
+    /// What is pinned: this is the only writer of the folder.
+    pins: BTreeSet<Pin>,
 }
 
 impl Programs {
     /// Loads every program; links are pinned in the folder `links`.
-    pub fn load(mut ebpf: Ebpf, links: PathBuf) -> Result<Self, ProgramsError> {
+    pub fn load(mut ebpf: Ebpf, links: PathBuf, tc: TcAttachment) -> Result<Self, ProgramsError> {
         let refused = |name| move |error| refusal(name, &error);
-        for hook in Hook::ALL {
-            xdp(&mut ebpf, hook)?
-                .load()
-                .map_err(refused(hook.program()))?;
+        for kind in LinkKind::ALL {
+            let name = program_of(kind, Hook::Xdp);
+            xdp(&mut ebpf, kind)?.load().map_err(refused(name))?;
+            let name = program_of(kind, Hook::Tc);
+            classifier(&mut ebpf, kind)?.load().map_err(refused(name))?;
         }
         for name in [program::SWEEP, program::COUNT_DROP] {
             let found = ebpf.program_mut(name).ok_or(ProgramsError::Missing(name))?;
@@ -133,7 +137,13 @@ impl Programs {
         }
         #[cfg(feature = "trace")]
         trace(&mut ebpf);
-        Ok(Self { ebpf, links })
+        let pins = pinned(&links).collect();
+        Ok(Self {
+            ebpf,
+            links,
+            tc,
+            pins,
+        })
     }
 
     /// A handle by which any thread can run a program.
@@ -147,18 +157,94 @@ impl Programs {
             .map_err(|error| refused(ProgramError::IOError(error)))
     }
 
-    /// Runs a hook's program on an interface, natively, and pins the link.
-    pub fn attach(&mut self, hook: Hook, index: u32, ifindex: u32) -> Result<(), ProgramsError> {
-        let program = xdp(&mut self.ebpf, hook)?;
+    /// The links that a program of a hook runs on.
+    pub fn running(&self) -> BTreeSet<(LinkKind, u32, Hook)> {
+        let link = |pin: &Pin| (pin.kind, pin.index, pin.hook());
+        self.pins.iter().map(link).collect()
+    }
+
+    /// Runs a hook's program on an interface and pins it there. XDP runs natively; TC
+    /// runs before what others attach.
+    pub fn attach(
+        &mut self,
+        kind: LinkKind,
+        index: u32,
+        hook: Hook,
+        ifindex: u32,
+    ) -> Result<(), ProgramsError> {
+        let attachment = match (hook, self.tc) {
+            (Hook::Xdp, _) => self.attach_xdp(kind, index, ifindex)?,
+            (Hook::Tc, TcAttachment::Tcx) => self.attach_tcx(kind, index, ifindex)?,
+            (Hook::Tc, TcAttachment::Clsact) => self.attach_filter(kind, index, ifindex)?,
+            (Hook::Tc, TcAttachment::Auto) => match self.attach_tcx(kind, index, ifindex) {
+                Err(ProgramsError::NoTcx) => self.attach_filter(kind, index, ifindex)?,
+                other => other?,
+            },
+        };
+        self.pins.insert(Pin {
+            kind,
+            index,
+            attachment,
+        });
+        Ok(())
+    }
+
+    fn attach_xdp(
+        &mut self,
+        kind: LinkKind,
+        index: u32,
+        ifindex: u32,
+    ) -> Result<Attachment, ProgramsError> {
+        let program = xdp(&mut self.ebpf, kind)?;
         let id = program
             .attach_to_if_index(ifindex, XdpMode::Driver)
             .map_err(Box::new)?;
         let link = program.take_link(id).map_err(Box::new)?;
         let link = FdLink::try_from(link).map_err(Box::new)?;
-        let path = self.pin(hook, index);
+        self.pin_link(link, kind, index, Attachment::Xdp)
+    }
+
+    fn attach_tcx(
+        &mut self,
+        kind: LinkKind,
+        index: u32,
+        ifindex: u32,
+    ) -> Result<Attachment, ProgramsError> {
+        let interface = super::interface_name(ifindex);
+        let program = classifier(&mut self.ebpf, kind)?;
+        if others_run_there(&interface) {
+            return Err(ProgramsError::OtherAgent);
+        }
+        let first = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let attached = program.attach_with_options(&interface, TcAttachType::Ingress, first);
+        let id = match attached.map_err(|error| ProgramsError::from(Box::new(error))) {
+            // Linux before 6.6 does not know this kind of link.
+            Err(error) if error.errno() == Some(libc::EINVAL) => {
+                return Err(ProgramsError::NoTcx);
+            }
+            other => other?,
+        };
+        let link = program.take_link(id).map_err(Box::new)?;
+        let link = FdLink::try_from(link).map_err(Box::new)?;
+        self.pin_link(link, kind, index, Attachment::Tcx)
+    }
+
+    fn pin_link(
+        &self,
+        link: FdLink,
+        kind: LinkKind,
+        index: u32,
+        attachment: Attachment,
+    ) -> Result<Attachment, ProgramsError> {
+        let pin = Pin {
+            kind,
+            index,
+            attachment,
+        };
+        let path = self.links.join(pin.name());
         match link.pin(&path) {
             // The descriptor closes here; the pin keeps the link.
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(attachment),
             Err(error) => Err(ProgramsError::Pin {
                 path,
                 source: Box::new(error),
@@ -166,39 +252,180 @@ impl Programs {
         }
     }
 
-    /// Puts this object's program into a pinned link, atomically.
-    pub fn adopt(&mut self, hook: Hook, index: u32) -> Result<(), ProgramsError> {
-        let path = self.pin(hook, index);
+    /// The program is pinned before the filter is made, so that whoever comes after a
+    /// crash knows the filter by it.
+    fn attach_filter(
+        &mut self,
+        kind: LinkKind,
+        index: u32,
+        ifindex: u32,
+    ) -> Result<Attachment, ProgramsError> {
+        let mut filters = Filters::open()?;
+        if filters.find(ifindex)? != Found::Nothing
+            || others_run_there(&super::interface_name(ifindex))
+        {
+            return Err(ProgramsError::OtherAgent);
+        }
+        let attachment = Attachment::Filter(Filter {
+            ifindex,
+            qdisc: filters.add_qdisc(ifindex)?,
+            next: false,
+        });
+        let pin = Pin {
+            kind,
+            index,
+            attachment,
+        };
+        let made = self
+            .pin_program(pin)
+            .and_then(|()| self.put_filter(kind, ifindex));
+        if let Err(error) = made {
+            remove(&self.links, &pin.name())?;
+            return Err(error);
+        }
+        Ok(attachment)
+    }
+
+    fn pin_program(&mut self, pin: Pin) -> Result<(), ProgramsError> {
+        let path = self.links.join(pin.name());
+        let program = classifier(&mut self.ebpf, pin.kind)?;
+        program.pin(&path).map_err(|error| ProgramsError::Pin {
+            path,
+            source: Box::new(error),
+        })
+    }
+
+    fn put_filter(&mut self, kind: LinkKind, ifindex: u32) -> Result<(), ProgramsError> {
+        use std::os::fd::AsFd as _;
+        let program = classifier(&mut self.ebpf, kind)?;
+        let fd = program.fd().map_err(Box::new)?;
+        let put = Filters::open()?.put(ifindex, fd.as_fd(), program_of(kind, Hook::Tc));
+        put.map_err(|error| match error.raw_os_error() {
+            Some(libc::EINVAL) => ProgramsError::ForeignFilter,
+            _ => error.into(),
+        })
+    }
+
+    /// Puts this object's program where its predecessor runs, in one step.
+    pub fn adopt(&mut self, kind: LinkKind, index: u32, hook: Hook) -> Result<(), ProgramsError> {
+        let (mut links, mut filters) = (Vec::new(), Vec::new());
+        for pin in self.pins_of(kind, index, hook) {
+            match pin.attachment {
+                Attachment::Xdp | Attachment::Tcx => links.push(pin),
+                Attachment::Filter(filter) => filters.push((pin, filter)),
+            }
+        }
+        for pin in links {
+            self.adopt_link(pin)?;
+        }
+        self.adopt_filter(&filters)
+    }
+
+    fn adopt_link(&mut self, pin: Pin) -> Result<(), ProgramsError> {
+        let path = self.links.join(pin.name());
         let link: FdLink = PinnedLink::from_pin(path).map_err(Box::new)?.into();
-        let link = XdpLink::try_from(link).map_err(Box::new)?;
-        let program = xdp(&mut self.ebpf, hook)?;
-        let id = program.attach_to_link(link).map_err(Box::new)?;
         // Dropping the link closes the descriptor; the pin keeps the link.
-        program
-            .take_link(id)
-            .map(drop)
-            .map_err(|error| Box::new(error).into())
+        let taken = match pin.hook() {
+            Hook::Xdp => {
+                let link = XdpLink::try_from(link).map_err(Box::new)?;
+                let program = xdp(&mut self.ebpf, pin.kind)?;
+                let id = program.attach_to_link(link).map_err(Box::new)?;
+                program.take_link(id).map(drop)
+            }
+            Hook::Tc => {
+                let link = SchedClassifierLink::try_from(link).map_err(Box::new)?;
+                let program = classifier(&mut self.ebpf, pin.kind)?;
+                let id = program.attach_to_link(link).map_err(Box::new)?;
+                program.take_link(id).map(drop)
+            }
+        };
+        taken.map_err(|error| Box::new(error).into())
     }
 
-    /// Takes the program off its interface, at once. Fine if it is off already.
-    pub fn detach(&self, hook: Hook, index: u32) -> Result<(), ProgramsError> {
-        detach_pin(&self.pin(hook, index))
+    /// The new program is pinned beside the old one, takes its place in the filter,
+    /// and then among the pins. A filter that somebody removed is made anew.
+    fn adopt_filter(&mut self, pins: &[(Pin, Filter)]) -> Result<(), ProgramsError> {
+        let Some((pin, filter)) = pins.first().copied() else {
+            return Ok(());
+        };
+        let (ifindex, mut filters) = (filter.ifindex, Filters::open()?);
+        let known = |id| {
+            pins.iter()
+                .any(|(pin, _)| self.program_id(*pin) == Some(id))
+        };
+        if let Found::Program(id) = filters.find(ifindex)?
+            && !known(id)
+        {
+            return Err(ProgramsError::OtherAgent);
+        }
+        let qdisc = filters.add_qdisc(ifindex)? || pins.iter().any(|(_, filter)| filter.qdisc);
+        let named = |next| Pin {
+            attachment: Attachment::Filter(Filter {
+                ifindex,
+                qdisc,
+                next,
+            }),
+            ..pin
+        };
+        let (last, next) = (named(false), named(true));
+        // What an agent left that died in the middle of this.
+        unlink(&self.links.join(next.name()))?;
+        self.pin_program(next)?;
+        self.put_filter(pin.kind, ifindex)?;
+        for (old, _) in pins {
+            self.pins.remove(old);
+            if *old != last && *old != next {
+                unlink(&self.links.join(old.name()))?;
+            }
+        }
+        let (from, to) = (self.links.join(next.name()), self.links.join(last.name()));
+        fs::rename(&from, &to).map_err(|source| ProgramsError::Pin {
+            path: to,
+            source: source.into(),
+        })?;
+        self.pins.insert(last);
+        Ok(())
     }
 
-    /// The links that are pinned.
-    pub fn pinned(&self) -> Vec<(Hook, u32)> {
-        pins(&self.links)
-            .filter_map(|name| Hook::parse(&name))
-            .collect()
+    fn program_id(&self, pin: Pin) -> Option<u32> {
+        let info = ProgramInfo::from_pin(self.links.join(pin.name())).ok()?;
+        Some(info.id())
     }
 
-    fn pin(&self, hook: Hook, index: u32) -> PathBuf {
-        self.links.join(hook.pin_name(index))
+    /// Takes a hook's program off its interface, at once. Fine if it is off already.
+    pub fn detach(&mut self, kind: LinkKind, index: u32, hook: Hook) -> Result<(), ProgramsError> {
+        for pin in self.pins_of(kind, index, hook) {
+            remove(&self.links, &pin.name())?;
+            self.pins.remove(&pin);
+        }
+        Ok(())
+    }
+
+    fn pins_of(&self, kind: LinkKind, index: u32, hook: Hook) -> Vec<Pin> {
+        let all = |attachment| Pin {
+            kind,
+            index,
+            attachment,
+        };
+        let last = Filter {
+            ifindex: u32::MAX,
+            qdisc: true,
+            next: true,
+        };
+        let range = all(Attachment::Xdp)..=all(Attachment::Filter(last));
+        let pins = self.pins.range(range).copied();
+        pins.filter(|pin| pin.hook() == hook).collect()
     }
 }
 
-fn xdp(ebpf: &mut Ebpf, hook: Hook) -> Result<&mut Xdp, ProgramsError> {
-    let name = hook.program();
+fn xdp(ebpf: &mut Ebpf, kind: LinkKind) -> Result<&mut Xdp, ProgramsError> {
+    let name = program_of(kind, Hook::Xdp);
+    let found = ebpf.program_mut(name).ok_or(ProgramsError::Missing(name))?;
+    found.try_into().map_err(|error| refusal(name, &error))
+}
+
+fn classifier(ebpf: &mut Ebpf, kind: LinkKind) -> Result<&mut SchedClassifier, ProgramsError> {
+    let name = program_of(kind, Hook::Tc);
     let found = ebpf.program_mut(name).ok_or(ProgramsError::Missing(name))?;
     found.try_into().map_err(|error| refusal(name, &error))
 }
@@ -217,50 +444,78 @@ fn refusal(name: &'static str, error: &ProgramError) -> ProgramsError {
     ProgramsError::Load { name, reason }
 }
 
-/// The links that are pinned in a folder.
-pub fn pinned(links: &Path) -> impl Iterator<Item = (Hook, u32)> {
-    pins(links).filter_map(|name| Hook::parse(&name))
-}
-
-fn pins(links: &Path) -> impl Iterator<Item = String> {
-    let entries = fs::read_dir(links).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok())
-}
-
-/// Detaches and unpins every link in a folder.
-pub fn detach_all(links: &Path) -> Result<(), ProgramsError> {
-    pins(links).try_for_each(|name| detach_pin(&links.join(name)))
-}
-
-fn detach_pin(path: &Path) -> Result<(), ProgramsError> {
-    let failed = |source: io::Error| ProgramsError::Pin {
-        path: path.into(),
-        source: source.into(),
+/// Whether an agent's TC program runs on an interface by a TCX link: two of them
+/// would see each other's packets.
+fn others_run_there(interface: &str) -> bool {
+    let Ok((_, programs)) = SchedClassifier::query_tcx(interface, TcAttachType::Ingress) else {
+        return false;
     };
-    match bpf::detach_link(path) {
-        Ok(()) => {}
-        // No pin, or no interface behind the link any more.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOLINK)) => {}
-        Err(error) => return Err(failed(error)),
-    }
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
-        _ => Ok(()),
-    }
+    let is_agents = |name: &str| {
+        LinkKind::ALL.iter().any(|kind| {
+            let whole = program_of(*kind, Hook::Tc);
+            name == &whole[..whole.len().min(NAME_KEPT)]
+        })
+    };
+    let mut names = programs.iter().filter_map(ProgramInfo::name_as_str);
+    names.any(is_agents)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What is pinned in a folder.
+pub fn pinned(links: &Path) -> impl Iterator<Item = Pin> {
+    pins::names(links).filter_map(|name| Pin::parse(&name))
+}
 
-    #[test]
-    fn pin_names_say_what_they_are() {
-        assert_eq!(Hook::Environment.pin_name(7), "environment-7");
-        for (hook, index) in [(Hook::Environment, 0), (Hook::Uplink, 65_535)] {
-            assert_eq!(Hook::parse(&hook.pin_name(index)), Some((hook, index)));
-        }
-        assert_eq!(Hook::parse("uplink-"), None);
-        assert_eq!(Hook::parse("other-1"), None);
+/// Detaches and unpins whatever is in a folder, XDP before the TC behind it.
+pub fn detach_all(links: &Path) -> Result<(), ProgramsError> {
+    let mut names: Vec<String> = pins::names(links).collect();
+    names.sort_by_key(|name| Pin::parse(name));
+    names.iter().try_for_each(|name| remove(links, name))
+}
+
+/// Takes the program of a pin off its interface, and the pin away.
+fn remove(links: &Path, name: &str) -> Result<(), ProgramsError> {
+    let path = links.join(name);
+    match Pin::parse(name).map(|pin| pin.attachment) {
+        Some(Attachment::Filter(filter)) => remove_filter(&path, filter)?,
+        // Also the link of another release, whatever that calls it.
+        Some(Attachment::Xdp | Attachment::Tcx) | None => match bpf::detach_link(&path) {
+            Ok(()) => {}
+            // No pin, or no interface behind the link any more.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOLINK)) => {}
+            Err(error) => {
+                return Err(ProgramsError::Pin {
+                    path,
+                    source: error.into(),
+                });
+            }
+        },
+    }
+    unlink(&path)
+}
+
+/// Only the filter that runs the pinned program: the interface may be another one by
+/// now, and the filter somebody else's.
+fn remove_filter(path: &Path, filter: Filter) -> Result<(), ProgramsError> {
+    let mut filters = Filters::open()?;
+    let id = ProgramInfo::from_pin(path).ok().map(|info| info.id());
+    if let Found::Program(found) = filters.find(filter.ifindex)?
+        && Some(found) == id
+    {
+        filters.remove(filter.ifindex)?;
+    }
+    if filter.qdisc {
+        filters.remove_empty_qdisc(filter.ifindex)?;
+    }
+    Ok(())
+}
+
+fn unlink(path: &Path) -> Result<(), ProgramsError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ProgramsError::Pin {
+            path: path.into(),
+            source: error.into(),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -19,10 +19,13 @@ use super::{
     holding::{Bounds, Held, Holding, MS},
     neighbours::{self, Neighbours},
     object::pinned,
-    programs::{Hook, Programs},
+    offload,
+    packet::FrameSocket,
+    programs::{LinkKind, Programs, program_of},
     tables::Hash,
     workers::WorkerContext,
 };
+use crate::model::Hook;
 
 /// How long to wait for packets while none is held, milliseconds.
 const IDLE_MS: u16 = 200;
@@ -42,10 +45,16 @@ pub struct Punts {
     neighbours: Neighbours,
     waiting: Holding<NextHopKey>,
     incomplete: Holding<FragmentKey>,
+    frames: FrameSocket,
     from_environment: Runnable,
     from_uplink: Runnable,
     count_drop: Runnable,
 }
+
+/// What a TC program returns for a packet that it sends on, and for one that it
+/// dropped or handed over (linux/pkt_cls.h).
+const REDIRECT: i32 = 7;
+const SHOT: i32 = 2;
 
 impl Punts {
     /// Opens the ring and the tables behind it.
@@ -62,8 +71,12 @@ impl Punts {
             neighbours: Neighbours::open(context, maps)?,
             waiting: Holding::new(Bounds::NEXT_HOP),
             incomplete: Holding::new(Bounds::FRAGMENT),
-            from_environment: programs.runnable(Hook::Environment.program())?,
-            from_uplink: programs.runnable(Hook::Uplink.program())?,
+            frames: FrameSocket::open().map_err(|source| OpenError::Socket {
+                what: "packet",
+                source,
+            })?,
+            from_environment: programs.runnable(program_of(LinkKind::Environment, Hook::Tc))?,
+            from_uplink: programs.runnable(program_of(LinkKind::Uplink, Hook::Tc))?,
             count_drop: programs.runnable(program::COUNT_DROP)?,
         })
     }
@@ -93,7 +106,8 @@ impl Punts {
             drop(item);
             self.context.counters.punts.one();
             let Some((punt, held)) = punt.and_then(|punt| {
-                let frame = punt.frame.get(..punt.len as usize)?.into();
+                let mut frame: Box<[u8]> = punt.frame.get(..punt.len as usize)?.into();
+                offload::finish(&mut frame, punt.checksum);
                 Some((
                     punt,
                     Held {
@@ -183,14 +197,29 @@ impl Punts {
     }
 
     fn inject(&self, program: &Runnable, held: &Held, otherwise: DropReason) {
-        match program.inject(&held.frame, held.ifindex) {
-            Ok(()) => self.context.counters.reinjected.one(),
+        let counters = &self.context.counters;
+        let decided = match program.decide(&held.frame, held.ifindex) {
+            Ok(decided) => decided,
             Err(error) => {
                 // The interface went away, or the kernel has no memory.
-                self.context.counters.reinjections_failed.one();
+                counters.reinjections_failed.one();
                 tracing::debug!(%error, ifindex = held.ifindex, "a packet was not re-injected");
-                self.give_up(held, otherwise);
+                return self.give_up(held, otherwise);
             }
+        };
+        counters.reinjected.one();
+        match decided.action {
+            REDIRECT => {
+                if let Err(error) = self.frames.send(decided.target, &decided.frame) {
+                    counters.reinjections_failed.one();
+                    tracing::debug!(%error, ifindex = decided.target, "a packet was not sent");
+                    self.give_up(held, DropReason::RedirectFailed);
+                }
+            }
+            // Counted by the program, or in the ring once more.
+            SHOT => {}
+            // What waited was for the data path, and nobody else: it goes nowhere.
+            action => tracing::debug!(action, ifindex = held.ifindex, "a packet fell through"),
         }
     }
 

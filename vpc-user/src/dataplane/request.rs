@@ -146,6 +146,7 @@ pub fn entry(
     interface: &Interface,
     group: u32,
     generation: u32,
+    flags: u16,
 ) -> Environment {
     let flow_interval_ns = match request.flow_rate {
         0 => 0,
@@ -157,7 +158,8 @@ pub fn entry(
         address: Addr::from_v4(V4::new(request.address.octets())),
         gateway: Addr::from_v4(V4::new(request.gateway.octets())),
         group,
-        mtu: interface.mtu,
+        mtu: u16::try_from(interface.mtu).unwrap_or(u16::MAX),
+        flags,
         flow_quota: request.flow_quota,
         flow_interval_ns,
         flow_burst_ns: u64::from(request.flow_burst) * u64::from(flow_interval_ns),
@@ -167,6 +169,7 @@ pub fn entry(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::HookWish;
 
     fn request() -> AttachRequest {
         AttachRequest {
@@ -177,6 +180,7 @@ mod tests {
             gateway: Ipv4Addr::new(169, 254, 0, 22),
             mac: None,
             netns: None,
+            hook: HookWish::Auto,
             flow_quota: 10,
             flow_rate: 1_000,
             flow_burst: 50,
@@ -235,8 +239,10 @@ mod tests {
             peer_ifindex: None,
             peer_netns_id: None,
             xdp: None,
+            xdp_features: None,
         };
-        let made = entry(&request(), &interface, 4, 9);
+        let made = entry(&request(), &interface, 4, 9, Environment::PEER);
+        assert_eq!((made.mtu, made.flags), (1_500, Environment::PEER));
         assert_eq!(
             (made.flow_interval_ns, made.flow_burst_ns),
             (1_000_000, 50_000_000)
@@ -245,6 +251,6 @@ mod tests {
             flow_rate: 0,
             ..request()
         };
-        assert_eq!(entry(&unlimited, &interface, 4, 9).flow_interval_ns, 0);
+        assert_eq!(entry(&unlimited, &interface, 4, 9, 0).flow_interval_ns, 0);
     }
 }

@@ -127,6 +127,8 @@ pub fn kernel_tables(limits: &Limits) -> Vec<TableSpec> {
         // A device map's value is an interface and a program.
         table::<u32, [u32; 2]>(name::ENVIRONMENT_PORTS, DevMap, environments),
         table::<u32, [u32; 2]>(name::UPLINK_PORTS, DevMap, uplinks),
+        table::<u32, [u32; 2]>(name::TC_ENVIRONMENT_PORTS, DevMap, environments),
+        table::<u32, [u32; 2]>(name::TC_UPLINK_PORTS, DevMap, uplinks),
         ring(name::EVENTS),
         ring(name::PUNTS),
         ring(name::FLOW_RECORDS),

@@ -71,6 +71,26 @@ pub enum StartError {
         /// Why.
         source: Box<aya::EbpfError>,
     },
+    /// The kernel does not describe its types.
+    #[error(
+        "{path} cannot be read ({source}): run a kernel built with CONFIG_DEBUG_INFO_BTF=y, as \
+         distributions' are"
+    )]
+    NoBtf {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel's packets are not laid out as the programs can read them.
+    #[error(
+        "{path} describes no `struct sk_buff` that this release can read: run Linux 6.1 \
+         or later, or a newer release of the agent"
+    )]
+    Skb {
+        /// The file.
+        path: PathBuf,
+    },
     /// A table could not be read or written.
     #[error("the table {table} cannot be used ({}): run the agent as root", Cause(.source.as_ref()))]
     Map {

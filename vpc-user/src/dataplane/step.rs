@@ -7,6 +7,8 @@ use vpc_common::{
     layout::{Eni, EniKey, GROUP_ENIS, Group, Link, NameKey, Uplink},
 };
 
+use crate::model::Hook;
+
 /// One change of one table or link.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Step {
@@ -38,16 +40,27 @@ pub enum Step {
     SetGroup(u32, Group),
     /// Frees a group's index.
     ForgetGroup(u32),
-    /// Runs the program on an uplink's interface; prepares a veth's far end.
+    /// Runs the TC program on an uplink's interface.
     AttachUplink {
         /// Uplink index.
         index: u32,
         /// Its interface.
         interface: String,
-        /// Namespace of a veth's far end.
-        peer_netns: Option<String>,
     },
-    /// Takes the program off an uplink's interface and frees its index.
+    /// Puts XDP in front of an uplink's TC program, or takes it away.
+    SetHook {
+        /// Uplink index.
+        index: u32,
+        /// Its interface.
+        interface: String,
+        /// What is to be.
+        hook: Hook,
+        /// Namespace of a veth's far end, to prepare it.
+        peer_netns: Option<String>,
+        /// The agent's own choice, which may turn out to be none.
+        chosen: bool,
+    },
+    /// Takes the programs off an uplink's interface and frees its index.
     DetachUplink(u32),
     /// Tells an uplink's neighbours where an ENI is.
     Announce(u32),
@@ -94,11 +107,15 @@ impl fmt::Display for Step {
                 write!(f, "set group {index}: ENIs {:?}", members(group))
             }
             Self::ForgetGroup(index) => write!(f, "free group {index}"),
-            Self::AttachUplink {
-                index, interface, ..
-            } => {
+            Self::AttachUplink { index, interface } => {
                 write!(f, "attach uplink {index} to {interface}")
             }
+            Self::SetHook {
+                index,
+                interface,
+                hook,
+                ..
+            } => write!(f, "set the hook of uplink {index} on {interface} to {hook}"),
             Self::DetachUplink(index) => write!(f, "detach uplink {index}"),
             Self::Announce(index) => write!(f, "announce ENI {index}"),
         }
@@ -157,6 +174,14 @@ pub enum Problem {
         interface: String,
         /// The other uplink.
         other: String,
+    },
+    /// The interface cannot be an uplink, or not with the hook asked for.
+    #[error("uplink {uplink}: {sentence}")]
+    Port {
+        /// The uplink.
+        uplink: String,
+        /// Interface, cause and remedy.
+        sentence: String,
     },
     /// A table is full.
     #[error(

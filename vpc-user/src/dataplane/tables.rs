@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, io, path::Path, sync::Arc};
 
-use aya::maps::{Array, DevMap, HashMap, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, DevMap, HashMap, MapData, MapError, PerCpuArray, xdp::XdpMapError};
 use vpc_common::layout::{
     DropKey, Eni, EniKey, EniState, Environment, EnvironmentState, Group, Limits, Link, Name,
     NameKey, NextHop, POOLS_PER_ENI, Pool, Slab, Slot, Uplink, name,
@@ -109,9 +109,9 @@ pub struct Tables {
     /// What the kernel counts besides.
     pub stats: PerCpuArray<MapData, u64>,
     /// Where the environments are.
-    pub environment_ports: DevMap<MapData>,
+    pub environment_ports: Ports,
     /// Where the uplinks are.
-    pub uplink_ports: DevMap<MapData>,
+    pub uplink_ports: Ports,
     /// What the kernel writes.
     pub shared: Arc<SharedTables>,
 }
@@ -130,10 +130,30 @@ impl Tables {
             names: pinned(maps, name::NAMES)?,
             drops: pinned(maps, name::DROPS)?,
             stats: pinned(maps, name::STATS)?,
-            environment_ports: pinned(maps, name::ENVIRONMENT_PORTS)?,
-            uplink_ports: pinned(maps, name::UPLINK_PORTS)?,
+            environment_ports: Ports {
+                xdp: pinned(maps, name::ENVIRONMENT_PORTS)?,
+                tc: pinned(maps, name::TC_ENVIRONMENT_PORTS)?,
+            },
+            uplink_ports: Ports {
+                xdp: pinned(maps, name::UPLINK_PORTS)?,
+                tc: pinned(maps, name::TC_UPLINK_PORTS)?,
+            },
             shared: Arc::new(SharedTables::open(maps, limits)?),
         })
+    }
+}
+
+/// Where the links of one kind are: one table for the programs of each hook.
+pub struct Ports {
+    xdp: DevMap<MapData>,
+    tc: DevMap<MapData>,
+}
+
+impl Ports {
+    /// Enters an interface; 0 = none.
+    pub fn set(&mut self, index: u32, ifindex: u32) -> Result<(), XdpMapError> {
+        self.tc.set(index, ifindex, None, 0)?;
+        self.xdp.set(index, ifindex, None, 0)
     }
 }
 

@@ -15,6 +15,9 @@ fn environment(name: &str, flows: u64) -> EnvironmentInfo {
         generation: 1,
         interface: "tap0".into(),
         ifindex: 7,
+        hook: Hook::Tc,
+        hook_wanted: HookWish::Auto,
+        hook_why: "a tap".into(),
         group: "blue".into(),
         address: [172, 16, 0, 2].into(),
         gateway: [172, 16, 0, 1].into(),
@@ -83,6 +86,9 @@ fn agent() -> StatusInfo {
             mac: "02:00:00:00:00:01".into(),
             mtu: 1_500,
             shared: false,
+            hook: Hook::Xdp,
+            hook_wanted: HookWish::Xdp,
+            hook_why: "asked for".into(),
             neighbours: 2,
         }],
         enis: vec![eni(1, 0), eni(0, 52_000)],
@@ -105,9 +111,10 @@ fn environments_are_listed_by_name() {
     assert_eq!(
         text(|out| environments(out, &listed)),
         "\
-ENVIRONMENT  INTERFACE  GROUP  ADDRESS     GATEWAY     MAC                FLOWS  QUOTA
-a            tap0       blue   172.16.0.2  172.16.0.1  02:00:00:00:00:09     10  16384
-b            tap0       blue   172.16.0.2  172.16.0.1  not seen yet           3  16384
+ENVIRONMENT  INTERFACE  HOOK       GROUP  ADDRESS     GATEWAY     MAC                FLOWS  QUOTA
+a            tap0       tc (auto)  blue   172.16.0.2  172.16.0.1  02:00:00:00:00:09     10  16384
+b            tap0       tc (auto)  blue   172.16.0.2  172.16.0.1  not seen yet           3  16384
+tc (auto): a tap.
 "
     );
 }
@@ -179,8 +186,8 @@ fn status_shows_uplinks_enis_and_counters() {
         "\
 vpc 0.1.0 · pid 42 · up 3m 04s · layout 1, tables adopted · 2 environments · 3 of 1048576 flows
 
-UPLINK  INTERFACE  MAC                 MTU  USE        NEIGHBOURS
-blue    eth1       02:00:00:00:00:01  1500  dedicated           2
+UPLINK  INTERFACE  HOOK  MAC                 MTU  USE        NEIGHBOURS
+blue    eth1       xdp   02:00:00:00:00:01  1500  dedicated           2
 
 ENI     GROUP  UPLINK  ADDRESS    FILL                    CONNECTIONS  LIMIT  TCP PORTS  UDP PORTS  BLOCKS
 blue-0  blue   blue    10.0.0.10  [########--]  80% high        52000  65000      52000          0       4
@@ -191,6 +198,25 @@ flows_opened      9
 punts             1
 "
     );
+}
+
+#[test]
+fn a_hook_is_shown_with_what_was_asked_for() {
+    let shown = |hook, hook_wanted| {
+        let info = EnvironmentInfo {
+            hook,
+            hook_wanted,
+            hook_why: "the far end is out of reach".into(),
+            ..environment("a", 0)
+        };
+        text(|out| hook_line(out, &info))
+    };
+    assert_eq!(
+        shown(Hook::Tc, HookWish::Auto),
+        "a is handled by tc (auto): the far end is out of reach.\n"
+    );
+    assert!(shown(Hook::Xdp, HookWish::Xdp).starts_with("a is handled by xdp: "));
+    assert!(shown(Hook::Tc, HookWish::Xdp).starts_with("a is handled by tc (not xdp): "));
 }
 
 #[test]
@@ -249,8 +275,8 @@ ENI     GROUP  UPLINK  ADDRESS    FILL                    CO
 blue-0  blue   blue    10.0.0.10  [########--]  80% high
 blue-1  blue   blue    10.0.0.11  [----------]   0%
 
-ENVIRONMENT  INTERFACE  GROUP  ADDRESS     GATEWAY     MAC
-fn-0         tap0       blue   172.16.0.2  172.16.0.1  not s
+ENVIRONMENT  INTERFACE  HOOK       GROUP  ADDRESS     GATEWA
+fn-0         tap0       tc (auto)  blue   172.16.0.2  172.16
 
 ENVIRONMENT  PROTO  INSIDE            OUTSIDE         REMOTE
 fn-0         tcp    172.16.0.2:40000  10.0.0.10:1024  10.0.0

@@ -10,6 +10,7 @@ use compiler::Compiler;
 
 mod compiler;
 mod download;
+mod guest;
 mod host;
 mod linker;
 mod packages;
@@ -37,13 +38,17 @@ impl Kit {
     }
 }
 
-/// All that building, running and testing on this machine's kernel take.
+/// All that building, running and testing take.
 pub fn all(workspace: &Workspace, report: &mut Report) -> Result<Kit> {
-    host::require_root()?;
-    host::require_kernel(report)?;
-    packages::install_missing(workspace, report)?;
-    let kit = find_or_install(workspace, report)?;
-    host::mount_bpffs(workspace, report)?;
+    let kit = for_this_kernel(workspace, report)?;
+    guest::find_or_install(workspace, report)?;
+    report.finish();
+    Ok(kit)
+}
+
+/// What building and running on this machine's kernel take.
+pub fn without_guests(workspace: &Workspace, report: &mut Report) -> Result<Kit> {
+    let kit = for_this_kernel(workspace, report)?;
     report.finish();
     Ok(kit)
 }
@@ -52,6 +57,15 @@ pub fn all(workspace: &Workspace, report: &mut Report) -> Result<Kit> {
 pub fn kit(workspace: &Workspace, report: &mut Report) -> Result<Kit> {
     let kit = find_or_install(workspace, report)?;
     report.finish();
+    Ok(kit)
+}
+
+fn for_this_kernel(workspace: &Workspace, report: &mut Report) -> Result<Kit> {
+    host::require_root()?;
+    host::require_kernel(report)?;
+    packages::install_missing(workspace, &packages::ALWAYS, report)?;
+    let kit = find_or_install(workspace, report)?;
+    host::mount_bpffs(workspace, report)?;
     Ok(kit)
 }
 

@@ -3,6 +3,7 @@
 use std::{
     env,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Result, bail};
@@ -10,7 +11,7 @@ use anyhow::{Result, bail};
 use super::{download, host};
 use crate::{refusal::Refusal, report::Report, workspace::Workspace};
 
-struct Need {
+pub struct Need {
     /// Any one of these programs will do.
     programs: &'static [&'static str],
     /// What brings the first of them on Debian and Ubuntu.
@@ -18,7 +19,8 @@ struct Need {
     reason: &'static str,
 }
 
-const NEEDS: [Need; 6] = [
+/// For building, running and testing on this machine's kernel.
+pub const ALWAYS: [Need; 6] = [
     Need {
         programs: &["cc", "gcc", "clang"],
         packages: &["gcc", "libc6-dev"],
@@ -51,12 +53,26 @@ const NEEDS: [Need; 6] = [
     },
 ];
 
+/// For booting a guest.
+pub const FOR_GUESTS: [Need; 1] = [Need {
+    programs: &["qemu-system-x86_64"],
+    packages: &["qemu-system-x86"],
+    reason: "guests in tests",
+}];
+
 /// Where root's programs are even if the user's PATH leaves them out.
 const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
-pub fn install_missing(workspace: &Workspace, report: &mut Report) -> Result<()> {
+/// What a failed download of apt-get is called.
+const WHAT: &str = "a distribution package";
+
+pub fn install_missing(
+    workspace: &Workspace,
+    needs: &'static [Need],
+    report: &mut Report,
+) -> Result<()> {
     let mut missing = Vec::new();
-    for need in &NEEDS {
+    for need in needs {
         match need.programs.iter().find_map(|program| find(program)) {
             Some(path) => report.found(&format!("{} ({})", path.display(), need.reason)),
             None => missing.push(need),
@@ -81,16 +97,34 @@ pub fn install_missing(workspace: &Workspace, report: &mut Report) -> Result<()>
 
 /// Installs packages of Debian or Ubuntu.
 pub fn install(workspace: &Workspace, packages: &[&str]) -> Result<()> {
+    update(workspace)?;
+    let mut apt = apt(workspace);
+    apt.args(["install", "--yes", "--no-install-recommends"])
+        .args(packages);
+    download::run(&mut apt, WHAT)
+}
+
+/// Fetches packages into a folder and leaves the system as it is.
+pub fn fetch(workspace: &Workspace, packages: &[String], folder: &Path) -> Result<()> {
+    let mut apt = apt(workspace);
+    // apt's own user cannot write to the folder, and says so every time.
+    apt.args(["-o", "APT::Sandbox::User=root", "download"])
+        .args(packages)
+        .current_dir(folder);
+    download::run(&mut apt, WHAT)
+}
+
+/// Brings the list of packages up to date.
+pub fn update(workspace: &Workspace) -> Result<()> {
     host::require_root()?;
-    let apt = |arguments: &[&str]| {
-        let mut apt = workspace.program("apt-get");
-        apt.env("DEBIAN_FRONTEND", "noninteractive")
-            .args(["-q", "-o", "DPkg::Lock::Timeout=120"])
-            .args(arguments);
-        download::run(&mut apt, "a distribution package")
-    };
-    apt(&["update"])?;
-    apt(&[&["install", "--yes", "--no-install-recommends"], packages].concat())
+    download::run(apt(workspace).arg("update"), WHAT)
+}
+
+fn apt(workspace: &Workspace) -> Command {
+    let mut apt = workspace.program("apt-get");
+    apt.env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["-q", "-o", "DPkg::Lock::Timeout=120"]);
+    apt
 }
 
 pub fn find(program: &str) -> Option<PathBuf> {
@@ -122,7 +156,7 @@ mod tests {
 
     #[test]
     fn missing_programs_are_listed_with_their_packages() {
-        let needs: Vec<&Need> = NEEDS
+        let needs: Vec<&Need> = ALWAYS
             .iter()
             .filter(|need| need.programs[0] != "ip")
             .collect();

@@ -22,7 +22,7 @@ use nix::sys::socket::{
     setsockopt,
     sockopt::{RcvBufForce, TcpCongestion},
 };
-use vpc_user::model::{AttachRequest, ObjectName, Request, Response};
+use vpc_user::model::{AttachRequest, HookWish, ObjectName, Request, Response};
 
 use super::{Through, WAYS, Way, cpus::Side};
 use crate::{
@@ -64,7 +64,14 @@ impl Way {
     fn seen_as(self) -> Ipv4Addr {
         match self.through {
             Through::Forwarding => self.client(),
-            Through::Masquerade | Through::Nat => self.outside(),
+            Through::Masquerade | Through::Nat(_) => self.outside(),
+        }
+    }
+
+    fn hook(self) -> HookWish {
+        match self.through {
+            Through::Nat(hook) => hook,
+            Through::Forwarding | Through::Masquerade => HookWish::Auto,
         }
     }
 
@@ -114,7 +121,7 @@ impl Bed {
             let host = match way.through {
                 Through::Forwarding => &forwarding,
                 Through::Masquerade => &masquerade,
-                Through::Nat => &nat,
+                Through::Nat(_) => &nat,
             };
             link(*way, host, &client, &server);
         }
@@ -122,7 +129,7 @@ impl Bed {
         let ours: Vec<Way> = ways
             .iter()
             .copied()
-            .filter(|way| way.through == Through::Nat)
+            .filter(|way| matches!(way.through, Through::Nat(_)))
             .collect();
         let agent = (!ours.is_empty()).then(|| start_agent(&ours, &nat, &folder, &client, &server));
         Self {
@@ -213,7 +220,7 @@ fn link(way: Way, host: &Namespace, client: &Namespace, server: &Namespace) {
         "link set {outer} up\naddr add {}/24 dev {outer}\n",
         way.server()
     ));
-    if way.through != Through::Nat {
+    if !matches!(way.through, Through::Nat(_)) {
         host.write_sysctl("net/ipv4/ip_forward", "1");
         host.ip_batch(&format!(
             "addr add {gateway}/24 dev {inner}\naddr add {outside}/24 dev {outer}\n"
@@ -256,7 +263,9 @@ fn start_agent(
     for way in ways {
         let request = Request::Attach(attachment(*way, client));
         match agent::request(&folder.socket(), &request) {
-            Ok(Response::Environment(_)) => {}
+            Ok(Response::Environment(info)) => {
+                eprintln!("{}: hook {}, {}", way.label, info.hook, info.hook_why);
+            }
             other => panic!("attach {}: {other:?}\n{}", way.label, log()),
         }
     }
@@ -269,9 +278,10 @@ fn config(ways: &[Way], folder: &Folder, server: &Namespace) -> String {
     for way in ways {
         let _ = write!(
             text,
-            "\n[[uplink]]\nname = {:?}\ninterface = {:?}\npeer_netns = {:?}\n",
+            "\n[[uplink]]\nname = {:?}\ninterface = {:?}\nhook = \"{}\"\npeer_netns = {:?}\n",
             way.label,
             way.outer(),
+            way.hook(),
             server.name()
         );
     }
@@ -297,6 +307,7 @@ fn attachment(way: Way, client: &Namespace) -> AttachRequest {
         gateway: way.gateway(),
         mac: None,
         netns: Some(client.name().to_owned()),
+        hook: way.hook(),
         flow_quota: AttachRequest::default_flow_quota(),
         flow_rate: AttachRequest::default_flow_rate(),
         flow_burst: AttachRequest::default_flow_burst(),

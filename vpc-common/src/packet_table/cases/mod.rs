@@ -25,6 +25,7 @@ mod limits;
 mod malformed;
 mod one_way;
 mod sizes;
+mod xdp;
 
 /// A case: what happens, step by step.
 #[derive(Clone, Copy)]
@@ -43,7 +44,11 @@ impl Case {
     }
 }
 
-/// Every case.
+/// The cases of XDP alone, which sees no marks beside a packet's bytes and reaches
+/// links of its kind only.
+pub const XDP_CASES: &[Case] = xdp::CASES;
+
+/// Every case that holds on either hook.
 pub const CASES: &[&[Case]] = &[
     flows::CASES,
     closing::CASES,

@@ -18,7 +18,8 @@ fn error(
     (kind, code): (u8, u8),
     mtu: u32,
 ) -> Vec<u8> {
-    let quote_len = about.ip.header_len() + 8;
+    // The header and up to 20 bytes after it.
+    let quote_len = about.packet().len().min(about.ip.header_len() + 20);
     let [.., high, low] = mtu.to_be_bytes();
     let mut packet = Built::new(from, to, source, about.ip.source).icmp(
         kind,

@@ -1,0 +1,230 @@
+//! A virtual machine as an environment: QEMU with a virtio network card whose back
+//! end is a tap of a namespace, offloads on, as a microVM has it. What it boots is
+//! fetched by `cargo xtask setup`; it runs busybox and nothing else.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader, Write as _},
+    net::SocketAddrV4,
+    os::unix::process::CommandExt as _,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
+
+use nix::sys::{prctl::set_pdeathsig, signal::Signal};
+
+use crate::{
+    netns::Namespace,
+    topology::{Station, mac_text},
+};
+
+mod accel;
+mod files;
+mod offloads;
+
+use accel::Accel;
+use files::Files;
+pub use offloads::Offloads;
+
+const QEMU: &str = "qemu-system-x86_64";
+/// Memory of a guest.
+const MEGABYTES: &str = "256";
+/// A file in that memory, for what is downloaded and uploaded.
+const DATA: &str = "/tmp/data";
+/// How long a guest may take for its start or a command; an emulated one on a busy
+/// machine is slow.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Precedes the status of a command, or `up` at the start.
+const END: &str = "=== ";
+
+/// A virtual machine, gone when dropped.
+#[derive(Debug)]
+pub struct Guest {
+    child: Child,
+    commands: ChildStdin,
+    lines: Receiver<String>,
+    files: Files,
+}
+
+impl Guest {
+    /// Makes a tap inside `host` as a microVM's is made: with room for the header
+    /// that carries offloads.
+    pub fn make_tap(host: &Namespace, tap: &str, station: &Station) {
+        host.ip_batch(&format!(
+            "tuntap add dev {tap} mode tap vnet_hdr\nlink set {tap} mtu {} up\n",
+            station.mtu
+        ));
+    }
+
+    /// Boots a guest on a tap of `host` and waits until it has its address. It does
+    /// not outlive the thread that calls this.
+    pub fn boot(host: &Namespace, tap: &str, station: &Station) -> Self {
+        let files = Files::make();
+        let log = File::create(files.log()).expect("create QEMU's log");
+        let mut qemu = host.command(QEMU);
+        machine(&mut qemu, Accel::here());
+        card(&mut qemu, tap, station.mac);
+        qemu.arg("-initrd")
+            .arg(files.initramfs())
+            .args(["-append", &kernel_arguments(station)])
+            .arg("-serial")
+            .arg(format!("file:{}", files.console().display()))
+            .args(["-serial", "stdio"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log);
+        die_with_us(&mut qemu);
+        let mut child = qemu.spawn().expect("start QEMU (run `cargo xtask setup`)");
+        let commands = child.stdin.take().expect("its input is piped");
+        let lines = read_lines(child.stdout.take().expect("its output is piped"));
+        let guest = Self {
+            child,
+            commands,
+            lines,
+            files,
+        };
+        let (_, status) = guest.answer("the start");
+        assert_eq!(status, "up", "what a guest says first");
+        guest
+    }
+
+    /// Runs a line of shell inside the guest and returns what it wrote, without the
+    /// end of its last line.
+    pub fn run(&mut self, line: &str) -> String {
+        assert!(!line.contains('\n'), "one line is one command: {line:?}");
+        writeln!(self.commands, "{line}").expect("speak to the guest");
+        let (text, status) = self.answer(line);
+        assert_eq!(status, "0", "status of `{line}` in the guest: {text}");
+        text.trim_end().to_owned()
+    }
+
+    /// The offloads that the guest's driver and QEMU agreed on.
+    pub fn offloads(&mut self) -> Offloads {
+        Offloads::parse(&self.run("cat /sys/class/net/eth0/device/features"))
+    }
+
+    /// `GET /bytes`: length and hash of what came, as the guest sees them.
+    pub fn download(&mut self, server: SocketAddrV4, len: u64) -> (u64, String) {
+        self.run(&format!("wget -q -O {DATA} http://{server}/bytes?n={len}"));
+        self.measure()
+    }
+
+    /// `PUT /` of random bytes: their length and hash as the guest sees them, then as the
+    /// server does.
+    pub fn upload(&mut self, server: SocketAddrV4, len: u64) -> [(u64, String); 2] {
+        self.run(&format!(
+            "dd if=/dev/urandom of={DATA} bs={len} count=1 iflag=fullblock 2>/dev/null"
+        ));
+        let sent = self.measure();
+        let head = format!(
+            r"PUT / HTTP/1.1\r\nHost: resource\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n"
+        );
+        // nc itself would send a kilobyte at a time.
+        let talk = format!("printf '{head}'; cat {DATA}; tail -n 1 >/tmp/answer");
+        let (host, port) = (server.ip(), server.port());
+        let answer = self.run(&format!(
+            "nc {host} {port} -e /bin/busybox sh -c \"{talk}\"; cat /tmp/answer"
+        ));
+        [sent, length_and_hash(&answer)]
+    }
+
+    fn measure(&mut self) -> (u64, String) {
+        length_and_hash(&self.run(&format!("echo $(stat -c %s {DATA}) $(sha256sum <{DATA})")))
+    }
+
+    /// What the guest writes until it says how the command ended.
+    fn answer(&self, command: &str) -> (String, String) {
+        let mut text = String::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => match line.strip_prefix(END) {
+                    Some(status) => return (text, status.to_owned()),
+                    None => text = text + &line + "\n",
+                },
+                Err(why) => self.give_up(command, &text, why),
+            }
+        }
+    }
+
+    fn give_up(&self, command: &str, text: &str, why: RecvTimeoutError) -> ! {
+        let why = match why {
+            RecvTimeoutError::Timeout => "does not end",
+            RecvTimeoutError::Disconnected => "is not answered: QEMU is gone",
+        };
+        panic!("`{command}` in the guest {why}\n{text}")
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- guest ---\n{}", self.files.tail());
+        }
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What every guest has: one processor, some memory, a kernel, and nothing that it
+/// does not need.
+fn machine(qemu: &mut Command, accel: Accel) {
+    qemu.args(["-accel", accel.name(), "-machine", "q35", "-cpu", "max"])
+        .args(["-smp", "1", "-m", MEGABYTES, "-no-reboot"])
+        .args(["-no-user-config", "-nodefaults", "-display", "none"])
+        .arg("-kernel")
+        .arg(files::fetched("vmlinuz"));
+}
+
+/// A virtio card with the tap as its back end; which offloads it offers is left as it
+/// is by default, which is all.
+fn card(qemu: &mut Command, tap: &str, mac: [u8; 6]) {
+    let back = format!("tap,id=net,ifname={tap},script=no,downscript=no,vhost=off");
+    let front = format!("virtio-net-pci,netdev=net,mac={},romfile=", mac_text(mac));
+    qemu.args(["-netdev", &back, "-device", &front]);
+}
+
+/// The kernel hands what it does not know to the first process.
+fn kernel_arguments(station: &Station) -> String {
+    let gateway = station.gateway.expect("a guest has a gateway");
+    format!(
+        "console=ttyS0 panic=-1 quiet ipv6.disable=1 address={}/{} gateway={gateway} mtu={}",
+        station.address, station.prefix_len, station.mtu
+    )
+}
+
+/// Ends the program with the thread that starts it: nothing is left even of a test
+/// that is killed.
+fn die_with_us(command: &mut Command) {
+    let ask = || set_pdeathsig(Signal::SIGKILL).map_err(Into::into);
+    // SAFETY: the closure makes one system call and neither allocates nor locks.
+    unsafe { command.pre_exec(ask) };
+}
+
+fn read_lines(from: ChildStdout) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines() {
+            let Ok(line) = line else { break };
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+/// Reads `<length> <hash>`, and whatever follows.
+fn length_and_hash(text: &str) -> (u64, String) {
+    let mut words = text.split_whitespace();
+    let length = words.next().and_then(|word| word.parse().ok());
+    match (length, words.next()) {
+        (Some(length), Some(hash)) => (length, hash.to_owned()),
+        _ => panic!("length and hash were expected: {text:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! The files of a guest: what it boots, and what is left of it after a failure.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::netns::serial;
+
+const INIT: &str = include_str!("init.sh");
+/// Lines of each of its outputs that a failure shows.
+const TAIL: usize = 40;
+
+/// What `cargo xtask setup` has put there.
+pub(super) fn fetched(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/guest");
+    assert!(
+        folder.join("release").exists(),
+        "{} holds no kernel for a guest: run `cargo xtask setup`",
+        folder.display()
+    );
+    folder.join(name)
+}
+
+/// The folder of one guest, gone when dropped.
+#[derive(Debug)]
+pub(super) struct Files(PathBuf);
+
+impl Files {
+    /// Makes it.
+    pub(super) fn make() -> Self {
+        let name = format!("vpc-{}-{}-guest", std::process::id(), serial());
+        let folder = Path::new("/run").join(name);
+        fs::create_dir_all(&folder).expect("create the guest's folder");
+        Self(folder)
+    }
+
+    /// Packs busybox, the kernel's modules and the first process into the image
+    /// that the kernel unpacks as its root.
+    pub(super) fn initramfs(&self) -> PathBuf {
+        let (root, image) = (self.0.join("root"), self.0.join("initramfs"));
+        let mut copy = Command::new("cp");
+        run(copy.arg("-a").arg(fetched("root")).arg(&root));
+        for mount_point in ["proc", "sys", "dev", "tmp"] {
+            fs::create_dir(root.join(mount_point)).expect("create a mount point");
+        }
+        let init = root.join("init");
+        fs::write(&init, INIT).expect("write the first process");
+        fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).expect("make it a program");
+        let mut pack = Command::new("sh");
+        pack.args(["-c", "find . | bin/busybox cpio -o -H newc >\"$0\""])
+            .arg(&image)
+            .current_dir(&root);
+        run(&mut pack);
+        image
+    }
+
+    /// What the guest's kernel writes.
+    pub(super) fn console(&self) -> PathBuf {
+        self.0.join("console")
+    }
+
+    /// What QEMU itself complains about.
+    pub(super) fn log(&self) -> PathBuf {
+        self.0.join("qemu")
+    }
+
+    /// The end of both.
+    pub(super) fn tail(&self) -> String {
+        let end = |path| {
+            let bytes = fs::read(path).unwrap_or_default();
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+            lines[lines.len().saturating_sub(TAIL)..].join("\n")
+        };
+        format!("{}\n{}", end(self.log()), end(self.console()))
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        // Nothing is left to do about a failure here.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().expect("start a program");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
+}
