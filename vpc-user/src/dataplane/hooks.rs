@@ -167,10 +167,10 @@ impl Dataplane {
         let Ok(Some(interface)) = self.netlink.by_index(ifindex) else {
             return;
         };
-        if runs_xdp != attached.value.has_xdp() {
-            if let Err(error) = self.lower_hook(index, &mut attached) {
-                tracing::warn!(environment = attached.name, %error, "half a change stays for now");
-            }
+        if runs_xdp != attached.value.has_xdp()
+            && let Err(error) = self.lower_hook(index, &mut attached)
+        {
+            tracing::warn!(environment = attached.name, %error, "half a change stays for now");
         }
         let otherwise = attached.value.flags & Environment::PEER != 0;
         self.look_at_peer(index, &mut attached, &interface, otherwise);
