@@ -13,15 +13,16 @@ use tests::{
     world::{HTTP, World},
 };
 use vpc_common::drop::DropReason;
-use vpc_user::model::ObjectName;
+use vpc_user::model::{HookWish, ObjectName};
 
 const TAP: &str = "tap0";
 const GUEST: &str = "vm";
 const LEN: u64 = 40_000_000;
 
-/// A world with an environment in a namespace and a guest that is its clone.
-fn with_guest() -> (World, Guest) {
-    let world = World::start(Plan::blue(1));
+/// A world with an environment in a namespace and a guest that is its clone, every
+/// link by the same hook.
+fn with_guest(hook: HookWish) -> (World, Guest) {
+    let world = World::start(Plan::blue(1).with_hooks(hook, hook));
     let station = Station::environment();
     Guest::make_tap(world.host(), TAP, &station);
     let mut request = world.attach_request(0);
@@ -87,25 +88,13 @@ fn talk(environment: &Namespace) {
     assert_eq!(up.expect("upload"), expected);
 }
 
-/// Native XDP drops segments that are longer than the MTU. What the guest gets
-/// through are retransmissions of single packets: right, and very slow.
+/// The agent chooses TC for a tap by itself.
 #[test]
 #[cfg_attr(not(target_arch = "x86_64"), ignore = "guests are x86-64 machines")]
-fn a_guest_with_offloads_is_served_beside_its_clone() {
-    let (world, mut guest) = with_guest();
+fn a_guests_segments_longer_than_the_mtu_pass_whole_both_ways() {
+    let (world, mut guest) = with_guest(HookWish::Auto);
     assert_eq!(guest.offloads(), Offloads::ALL);
     assert_known(&world, &mut guest);
-    exchange(&world, &mut guest, 300_000);
-    let mut drops = world.drop_totals();
-    drops.remove(DropReason::FragmentationNeeded.label());
-    assert!(drops.is_empty(), "{drops:?}");
-}
-
-#[test]
-#[ignore = "native XDP drops segments that are longer than the MTU: needs the TC hook"]
-fn a_guests_segments_longer_than_the_mtu_pass_whole_both_ways() {
-    let (world, mut guest) = with_guest();
-    assert_eq!(guest.offloads(), Offloads::ALL);
     exchange(&world, &mut guest, LEN);
     assert!(world.drop_totals().is_empty(), "{:?}", world.drop_totals());
     let host = world.host();
@@ -115,4 +104,18 @@ fn a_guests_segments_longer_than_the_mtu_pass_whole_both_ways() {
             "{bytes} in {packets}"
         );
     }
+}
+
+/// Native XDP drops segments that are longer than the MTU. What the guest gets
+/// through are retransmissions of single packets: right, and very slow.
+#[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "guests are x86-64 machines")]
+fn a_guest_by_xdp_is_served_beside_its_clone() {
+    let (world, mut guest) = with_guest(HookWish::Xdp);
+    assert_eq!(guest.offloads(), Offloads::ALL);
+    assert_known(&world, &mut guest);
+    exchange(&world, &mut guest, 300_000);
+    let mut drops = world.drop_totals();
+    drops.remove(DropReason::FragmentationNeeded.label());
+    assert!(drops.is_empty(), "{drops:?}");
 }

@@ -11,11 +11,12 @@ mod exchanges;
 mod streams;
 mod table;
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use vpc_user::model::HookWish;
 
 use super::Figures;
+use crate::wait;
 use bed::Bed;
 use streams::Direction;
 
@@ -52,9 +53,12 @@ const WAYS: [Way; 5] = [
     Way::new("auto", Through::Nat(HookWish::Auto)),
 ];
 
-/// The longest time before a sample in which what the last one left is forgotten:
-/// connections that end, queues that empty.
-const SETTLE: Duration = Duration::from_millis(50);
+/// How often a sample is taken anew because something else ran meanwhile.
+const TRIES: u32 = 10;
+/// How long others may keep the machine busy.
+const BUSY: Duration = Duration::from_secs(600);
+/// CPU time that a hypervisor may take away during a sample, in milliseconds.
+const STOLEN_MS: f64 = 20.0;
 
 /// What is carried.
 #[derive(Clone, Copy, Debug)]
@@ -92,39 +96,57 @@ impl Bulk {
 
     /// One sample of each figure.
     pub fn measure(&mut self, figures: &mut Figures) {
-        figures.sample("bulk.idle_busy_pct", cpus::busy_share_when_idle() * 100.0);
         for load in LOADS {
             for way in self.ways {
-                self.sample(way, load, figures);
-                thread::sleep(SETTLE);
+                for (figure, value) in self.undisturbed(way, load) {
+                    figures.sample(&format!("bulk.{}_{figure}", way.label), value);
+                }
             }
         }
         self.ways.rotate_left(1);
     }
 
-    fn sample(&self, way: Way, load: Load, figures: &mut Figures) {
-        let mut add = |figure: &str, value| {
-            figures.sample(&format!("bulk.{}_{figure}", way.label), value);
-        };
+    /// A sample, taken anew while there are signs that the machine had other things
+    /// to do as well: it is not idle right afterwards, or was taken away. The last
+    /// try counts in any case.
+    fn undisturbed(&self, way: Way, load: Load) -> Vec<(String, f64)> {
+        for _ in 1..TRIES {
+            wait::eventually(BUSY, cpus::idle);
+            let before = cpus::Times::now();
+            let sample = self.sample(way, load);
+            let stolen_ms = cpus::Times::now().stolen_ms - before.stolen_ms;
+            if stolen_ms <= STOLEN_MS && cpus::idle() {
+                return sample;
+            }
+            eprintln!("{} {load:?}: disturbed, once more", way.label);
+        }
+        self.sample(way, load)
+    }
+
+    fn sample(&self, way: Way, load: Load) -> Vec<(String, f64)> {
         match load {
             Load::Streams(count, direction) => {
                 let seen = streams::transfer(&self.bed, way, count, direction);
-                let direction = direction.label();
-                add(&format!("tcp{count}_{direction}_gbps"), seen.gbps);
+                let name = format!("tcp{count}_{}", direction.label());
+                let mut figures = vec![(format!("{name}_gbps"), seen.gbps)];
                 if count == 1 {
-                    let figure = format!("tcp1_{direction}_cpu_ms_per_gbit");
-                    add(&figure, seen.cpu_ms_per_gbit);
+                    figures.push((format!("{name}_cpu_ms_per_gbit"), seen.cpu_ms_per_gbit));
                 }
+                figures
             }
             Load::Datagrams(frame) => {
                 let seen = datagrams::flood(&self.bed, way, frame);
-                add(&format!("udp{frame}_pps"), seen.received_pps);
-                add(&format!("udp{frame}_sent_pps"), seen.sent_pps);
+                vec![
+                    (format!("udp{frame}_pps"), seen.received_pps),
+                    (format!("udp{frame}_sent_pps"), seen.sent_pps),
+                ]
             }
             Load::Exchanges => {
                 let seen = exchanges::measure(&self.bed, way);
-                add("rr_p50_us", seen.p50_us);
-                add("rr_p99_us", seen.p99_us);
+                vec![
+                    ("rr_p50_us".to_owned(), seen.p50_us),
+                    ("rr_p99_us".to_owned(), seen.p99_us),
+                ]
             }
         }
     }
@@ -132,6 +154,6 @@ impl Bulk {
 
 /// The figures as a table with a row for each way, and the ratios to the kernel's
 /// ways; empty if nothing was measured.
-pub fn table(medians: &BTreeMap<String, f64>) -> String {
-    table::markdown(medians, &WAYS.map(|way| way.label))
+pub fn table(samples: &BTreeMap<String, Vec<f64>>) -> String {
+    table::markdown(samples, &WAYS.map(|way| way.label))
 }

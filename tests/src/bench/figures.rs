@@ -22,7 +22,8 @@ pub struct Figures {
     pub verified: BTreeMap<String, u32>,
 }
 
-fn median(samples: &[f64]) -> f64 {
+/// The middle sample, or the upper of the two; NaN of none.
+pub fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
@@ -78,7 +79,7 @@ impl Figures {
                 format!("verified.{name}_insns")
             );
         }
-        let bulk = super::bulk::table(&self.medians());
+        let bulk = super::bulk::table(&self.samples);
         if !bulk.is_empty() {
             let _ = write!(out, "\n{bulk}");
         }

@@ -11,12 +11,17 @@
 //! namespace.
 
 use std::{
+    ffi::OsString,
     fmt::Write as _,
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     time::Duration,
 };
 
+use nix::sys::socket::{
+    setsockopt,
+    sockopt::{RcvBufForce, TcpCongestion},
+};
 use vpc_user::model::{AttachRequest, HookWish, ObjectName, Request, Response};
 
 use super::{Through, WAYS, Way, cpus::Side};
@@ -28,10 +33,7 @@ use crate::{
 
 /// How long a load may stand still before the bench gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How often a receiver of datagrams looks whether it is over.
-const TURN: Duration = Duration::from_millis(100);
-/// Room for datagrams, so that none is lost because the receiver had to wait for
-/// its CPU for a moment.
+/// Room for the datagrams that come while the receiver pauses or waits for its CPU.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// Addresses of a way: `172.16.<way>.0/24` before the host, `10.<way>.0.0/24` behind.
@@ -151,6 +153,7 @@ impl Bed {
         let (server, from) = listener.accept().expect("a connection that stands");
         check(way, from);
         for end in [&client, &server] {
+            control(end);
             end.set_read_timeout(Some(PATIENCE)).expect("set a timeout");
             end.set_write_timeout(Some(PATIENCE))
                 .expect("set a timeout");
@@ -175,7 +178,6 @@ impl Bed {
             .recv_from(&mut [0; 8])
             .unwrap_or_else(|error| panic!("{}: no datagram: {error}", way.label));
         check(way, from);
-        server.set_read_timeout(Some(TURN)).expect("set a timeout");
         enlarge(&server);
         (client, server)
     }
@@ -186,14 +188,14 @@ fn check(way: Way, from: SocketAddr) {
     assert_eq!(from.ip(), expected, "{}: whom the server sees", way.label);
 }
 
+/// The kernel's own default, whatever this system's is.
+fn control(stream: &TcpStream) {
+    setsockopt(stream, TcpCongestion, &OsString::from("cubic")).expect("the kernel has CUBIC");
+}
+
 /// Beyond what the system allows users by default.
 fn enlarge(socket: &UdpSocket) {
-    nix::sys::socket::setsockopt(
-        socket,
-        nix::sys::socket::sockopt::RcvBufForce,
-        &RECEIVE_BUFFER,
-    )
-    .expect("root may have a large buffer");
+    setsockopt(socket, RcvBufForce, &RECEIVE_BUFFER).expect("root may have a large buffer");
 }
 
 /// Two veth pairs, as the kernel makes them; both ends have the same name. A host that the kernel forwards on has
@@ -261,7 +263,9 @@ fn start_agent(
     for way in ways {
         let request = Request::Attach(attachment(*way, client));
         match agent::request(&folder.socket(), &request) {
-            Ok(Response::Environment(_)) => {}
+            Ok(Response::Environment(info)) => {
+                eprintln!("{}: hook {}, {}", way.label, info.hook, info.hook_why);
+            }
             other => panic!("attach {}: {other:?}\n{}", way.label, log()),
         }
     }

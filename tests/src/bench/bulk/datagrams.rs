@@ -1,6 +1,7 @@
 //! UDP datagrams, sent as fast as one thread can and counted where another thread
 //! reads them. Each is a packet of its own from end to end: many to a system call,
-//! but no segmentation offload.
+//! but no segmentation offload. The sender has a CPU to itself, on which the kernel
+//! also carries its datagrams to the receiver's socket.
 
 use std::{
     io,
@@ -15,13 +16,15 @@ use std::{
 use super::{
     Way,
     bed::Bed,
-    cpus::{self, Side},
+    cpus::{self, Cpu},
 };
 
 /// Time in which the first packets find their way.
 const WARM_UP: Duration = Duration::from_millis(200);
 /// Length of a sample.
 const SAMPLE: Duration = Duration::from_millis(800);
+/// How long the receiver waits when there is nothing to read.
+const PAUSE: Duration = Duration::from_micros(200);
 /// Ethernet, IPv4 and UDP headers of a frame.
 const HEADERS: usize = 14 + 20 + 8;
 /// Datagrams of a system call.
@@ -44,11 +47,11 @@ pub fn flood(bed: &Bed, way: Way, frame: usize) -> Seen {
     let over = AtomicBool::new(false);
     let seen = thread::scope(|scope| {
         scope.spawn(|| {
-            cpus::keep_to(Side::Client);
+            cpus::keep_to(Cpu::First);
             send(&client, payload, &sent, &over);
         });
         scope.spawn(|| {
-            cpus::keep_to(Side::Server);
+            cpus::keep_to(Cpu::Last);
             receive(&server, payload, &received, &over);
         });
         let counts = || {
@@ -114,12 +117,12 @@ impl Batch {
         u64::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 
-    /// Waits for one message and takes what has come besides.
+    /// How many messages had come.
     fn receive(&mut self, socket: &UdpSocket) -> io::Result<u64> {
         let (fd, headers) = (socket.as_raw_fd(), self.headers.as_mut_ptr());
-        let (flags, forever) = (libc::MSG_WAITFORONE, ptr::null_mut());
+        let (flags, no_end) = (libc::MSG_DONTWAIT, ptr::null_mut());
         // SAFETY: as above.
-        let count = unsafe { libc::recvmmsg(fd, headers, BATCH as u32, flags, forever) };
+        let count = unsafe { libc::recvmmsg(fd, headers, BATCH as u32, flags, no_end) };
         u64::try_from(count).map_err(|_| io::Error::last_os_error())
     }
 }
@@ -132,13 +135,18 @@ fn send(socket: &UdpSocket, payload: usize, sent: &AtomicU64, over: &AtomicBool)
     }
 }
 
+/// Takes everything every now and then. A thread that slept in the call would be
+/// woken for nearly every datagram, at the sender's expense, and the figure would
+/// be that of the wake-ups.
 fn receive(socket: &UdpSocket, payload: usize, received: &AtomicU64, over: &AtomicBool) {
     let mut batch = Batch::new(2_048);
     while !over.load(Ordering::Relaxed) {
         match batch.receive(socket) {
             Ok(count) => received.fetch_add(count, Ordering::Relaxed),
-            // The socket's timeout, which is there to look whether it is over.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                thread::sleep(PAUSE);
+                continue;
+            }
             Err(error) => panic!("receive datagrams: {error}"),
         };
         assert_eq!(batch.headers[0].msg_len as usize, payload);

@@ -1,4 +1,6 @@
-//! A byte there and a byte back, one exchange at a time.
+//! A byte there and a byte back, one exchange at a time. Both ends share a CPU: an
+//! exchange between two CPUs is mostly the waking of a CPU that fell asleep, which
+//! takes several times as long as all ways do, and never the same.
 
 use std::{
     io::{Read as _, Write as _},
@@ -10,7 +12,7 @@ use std::{
 use super::{
     Way,
     bed::Bed,
-    cpus::{self, Side},
+    cpus::{self, Cpu, Side},
 };
 
 /// Exchanges before those that count.
@@ -36,11 +38,11 @@ pub fn measure(bed: &Bed, way: Way) -> Seen {
     }
     let mut times = thread::scope(|scope| {
         scope.spawn(|| {
-            cpus::keep_to(Side::Server);
+            cpus::keep_to(Cpu::First);
             answer(server);
         });
         let asking = scope.spawn(|| {
-            cpus::keep_to(Side::Client);
+            cpus::keep_to(Cpu::First);
             let times = ask(client);
             client
                 .shutdown(Shutdown::Write)

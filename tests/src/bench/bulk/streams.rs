@@ -1,4 +1,6 @@
-//! TCP streams that carry as much as they can.
+//! TCP streams that carry as much as they can. Where their ends run is left to the
+//! scheduler, as it is for users: kept to a CPU each, one stream is no steadier, and
+//! several wait for each other.
 
 use std::{
     io::{Read as _, Write as _},
@@ -73,7 +75,7 @@ struct Moment {
 impl Moment {
     fn now(received: &AtomicU64) -> Self {
         Self {
-            busy_ms: cpus::busy_ms(),
+            busy_ms: cpus::Times::now().busy_ms,
             bytes: received.load(Ordering::Relaxed),
             at: Instant::now(),
         }
@@ -97,14 +99,8 @@ pub fn transfer(bed: &Bed, way: Way, streams: usize, direction: Direction) -> Se
             let sender = connection.end(direction.sender());
             let receiver = connection.end(direction.receiver());
             let received = &received;
-            scope.spawn(move || {
-                cpus::keep_to(direction.sender());
-                send(sender);
-            });
-            scope.spawn(move || {
-                cpus::keep_to(direction.receiver());
-                receive(receiver, received);
-            });
+            scope.spawn(move || send(sender));
+            scope.spawn(move || receive(receiver, received));
         }
         thread::sleep(WARM_UP);
         let before = Moment::now(&received);

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use crate::bench::figures::median;
+
 /// A column: what a way's figure ends in, its heading, what it is divided by and
 /// how many decimals are shown.
 struct Column {
@@ -37,27 +39,30 @@ const COLUMNS: [Column; 10] = [
 const RIVALS: [&str; 2] = ["forward", "nft"];
 
 /// Markdown: a row for each way, then for each of the others its ratios to the
-/// kernel's ways.
-pub fn markdown(medians: &BTreeMap<String, f64>, ways: &[&str]) -> String {
+/// kernel's ways. A ratio is the median of the runs' ratios, not the ratio of the
+/// medians: samples of one run lie seconds apart, runs minutes, and on a machine
+/// that is slow for a minute both sides of a ratio are.
+pub fn markdown(samples: &BTreeMap<String, Vec<f64>>, ways: &[&str]) -> String {
     let of = |way: &str, column: &Column| {
-        let value = medians.get(&format!("bulk.{way}_{}", column.figure));
-        value.copied()
+        let found = samples.get(&format!("bulk.{way}_{}", column.figure));
+        found.map_or(&[][..], Vec::as_slice)
     };
-    if !ways.iter().any(|way| of(way, &COLUMNS[0]).is_some()) {
+    if !ways.iter().any(|way| !of(way, &COLUMNS[0]).is_empty()) {
         return String::new();
     }
     let mut out = head();
     for way in ways {
         row(&mut out, way, |column| {
-            let value = of(way, column)? / column.unit;
-            Some(format!("{value:.*}", column.decimals))
+            let value = median(of(way, column)) / column.unit;
+            format!("{value:.*}", column.decimals)
         });
     }
     for rival in RIVALS {
         for way in ways.iter().filter(|way| !RIVALS.contains(way)) {
             row(&mut out, &format!("{way} / {rival}"), |column| {
-                let ratio = of(way, column)? / of(rival, column)?;
-                Some(format!("{ratio:.2}"))
+                let pairs = of(way, column).iter().zip(of(rival, column));
+                let ratios: Vec<f64> = pairs.map(|(ours, theirs)| ours / theirs).collect();
+                format!("{:.2}", median(&ratios))
             });
         }
     }
@@ -81,11 +86,11 @@ fn head() -> String {
     out
 }
 
-fn row(out: &mut String, name: &str, cell: impl Fn(&Column) -> Option<String>) {
+fn row(out: &mut String, name: &str, cell: impl Fn(&Column) -> String) {
     let _ = write!(out, "| {name:13} |");
     for column in &COLUMNS {
         let width = column.heading.chars().count();
-        let text = cell(column).unwrap_or_default();
+        let text = cell(column);
         let _ = write!(out, " {text:>width$} |");
     }
     out.push('\n');
@@ -96,12 +101,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_way_has_a_row_of_values_and_one_of_ratios_to_each_rival() {
-        let mut medians = BTreeMap::new();
-        for (way, gbps) in [("forward", 18.0), ("nft", 16.0), ("xdp", 8.0)] {
-            medians.insert(format!("bulk.{way}_tcp1_up_gbps"), gbps);
-        }
-        let text = markdown(&medians, &["forward", "nft", "xdp"]);
+    fn a_way_has_a_row_of_medians_and_one_of_median_ratios_to_each_rival() {
+        let runs = [
+            ("forward", [18.0, 9.0, 18.0]),
+            ("nft", [16.0, 8.0, 10.0]),
+            ("xdp", [8.0, 4.0, 9.0]),
+        ];
+        let samples = runs
+            .map(|(way, gbps)| (format!("bulk.{way}_tcp1_up_gbps"), gbps.to_vec()))
+            .into();
+        let text = markdown(&samples, &["forward", "nft", "xdp"]);
         let row = |name: &str| {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap();
             line.split('|').nth(2).unwrap().trim().to_owned()
