@@ -54,9 +54,9 @@ const WAYS: [Way; 5] = [
 ];
 
 /// How often a sample is taken anew because something else ran meanwhile.
-const TRIES: u32 = 10;
+const TRIES: u32 = 3;
 /// How long others may keep the machine busy.
-const BUSY: Duration = Duration::from_secs(600);
+const BUSY: Duration = Duration::from_secs(20);
 /// CPU time that a hypervisor may take away during a sample, in milliseconds.
 const STOLEN_MS: f64 = 20.0;
 
