@@ -26,7 +26,7 @@ pub trait Hook: Copy {
     fn data_end(self) -> usize;
 
     /// Bytes of the packet.
-    fn len(self) -> usize;
+    fn packet_len(self) -> usize;
 
     /// Whether the packet is so long.
     fn holds(self, at: usize, len: usize) -> bool;

@@ -131,7 +131,7 @@ impl<H: Hook> KernelPacket<H> {
 impl<H: Hook> Packet for KernelPacket<H> {
     #[inline(always)]
     fn len(&self) -> usize {
-        self.hook.len()
+        self.hook.packet_len()
     }
 
     #[inline(always)]

@@ -106,7 +106,7 @@ impl Skb {
         if self.data() + len <= self.data_end() {
             return;
         }
-        let all = self.len();
+        let all = self.packet_len();
         let len = if len < all { len } else { all };
         // SAFETY: the context is the program's own; nobody holds a pointer into
         // the packet here.
@@ -144,14 +144,14 @@ impl Hook for Skb {
     }
 
     #[inline(always)]
-    fn len(self) -> usize {
+    fn packet_len(self) -> usize {
         // SAFETY: the context is the program's own.
         unsafe { (*self.context).len as usize }
     }
 
     #[inline(always)]
     fn holds(self, at: usize, len: usize) -> bool {
-        at + len <= self.len()
+        at + len <= self.packet_len()
     }
 
     #[inline(always)]
@@ -196,7 +196,11 @@ impl Hook for Skb {
     #[inline(always)]
     fn big_len(self, at: usize) -> u32 {
         let cut = self.segments().size != 0;
-        if cut { (self.len() - at) as u32 } else { 0 }
+        if cut {
+            (self.packet_len() - at) as u32
+        } else {
+            0
+        }
     }
 
     /// Read from the kernel's own structure, because nothing else tells: a guest may

@@ -46,7 +46,7 @@ impl Hook for Xdp {
     }
 
     #[inline(always)]
-    fn len(self) -> usize {
+    fn packet_len(self) -> usize {
         // Not `data_end - data`: LLVM subtracts in 32 bits where it can, and the
         // verifier says "32-bit pointer arithmetic prohibited" (6.18).
         // SAFETY: the context is the program's own.
@@ -81,7 +81,7 @@ impl Hook for Xdp {
 
     #[inline(always)]
     fn resize(self, len: usize) -> Option<()> {
-        let change = len as i32 - self.len() as i32;
+        let change = len as i32 - self.packet_len() as i32;
         // SAFETY: as for `grow_front`.
         let result = unsafe { bpf_xdp_adjust_tail(self.context, change) };
         (result == 0).then_some(())

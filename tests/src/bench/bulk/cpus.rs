@@ -37,7 +37,7 @@ pub fn keep_to(cpu: Cpu) {
     let mut numbers = (0..CpuSet::count()).filter(|cpu| all.is_set(*cpu).unwrap_or(false));
     let number = match cpu {
         Cpu::First => numbers.next(),
-        Cpu::Last => numbers.last(),
+        Cpu::Last => numbers.next_back(),
     };
     let mut one = CpuSet::new();
     one.set(number.expect("a thread has a CPU"))
