@@ -22,11 +22,13 @@ pub enum Group {
     Veth,
     /// TCP and UDP transfers between two hosts.
     Bulk,
+    /// One TCP stream over taps, bridges and VXLANs.
+    Media,
 }
 
 impl Group {
     /// Every group.
-    pub const ALL: [Self; 3] = [Self::TestRun, Self::Veth, Self::Bulk];
+    pub const ALL: [Self; 4] = [Self::TestRun, Self::Veth, Self::Bulk, Self::Media];
 }
 
 /// How to measure.
@@ -62,11 +64,16 @@ pub fn run(options: &Options) -> Figures {
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         });
     }
-    if options.wants(Group::Bulk) {
-        let mut bulk = Bulk::new();
-        for run in 1..=options.runs {
-            eprintln!("bulk: run {run} of {}", options.runs);
-            bulk.measure(&mut figures);
+    for (group, name, bulk) in [
+        (Group::Bulk, "bulk", Bulk::between_veths as fn() -> Bulk),
+        (Group::Media, "media", Bulk::over_media),
+    ] {
+        if options.wants(group) {
+            let mut bulk = bulk();
+            for run in 1..=options.runs {
+                eprintln!("{name}: run {run} of {}", options.runs);
+                bulk.measure(&mut figures);
+            }
         }
     }
     figures

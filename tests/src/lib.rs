@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod lab;
 pub mod netns;
 pub mod plan;
+pub mod relay;
 pub mod sequence;
 pub mod tap;
 pub mod topology;

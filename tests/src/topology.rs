@@ -81,41 +81,7 @@ impl Station {
 
     /// As [`Station::connect`], over another kind of interface at both ends.
     pub fn connect_over(&self, medium: Medium, host: &Namespace, interface: &str, far: &Namespace) {
-        let (mtu, far_path) = (self.mtu, far.path());
-        let pair = |near: &str, far_name: &str, mtu: u32| {
-            host.ip_batch(&format!(
-                "link add {near} mtu {mtu} type veth peer name {far_name} mtu {mtu} netns {}\n\
-                 link set {near} up\n",
-                far_path.display()
-            ));
-        };
-        let line = format!("{interface}-l");
-        match medium {
-            Medium::Veth => pair(interface, INTERFACE, mtu),
-            Medium::Bridge => {
-                pair(&line, INTERFACE, mtu);
-                host.ip_batch(&format!(
-                    "link add {interface} mtu {mtu} type bridge\n\
-                     link set {line} master {interface}\n"
-                ));
-            }
-            Medium::Vlan => {
-                pair(&line, FAR_LINE, mtu);
-                host.ip_batch(&tagged(&line, interface));
-                far.ip_batch(&tagged(FAR_LINE, INTERFACE));
-            }
-            Medium::Vxlan => {
-                pair(&line, FAR_LINE, mtu + 100);
-                host.ip_batch(&tunnel(&line, interface, ["192.0.2.1", "192.0.2.2"], mtu));
-                far.ip_batch(&tunnel(
-                    FAR_LINE,
-                    INTERFACE,
-                    ["192.0.2.2", "192.0.2.1"],
-                    mtu,
-                ));
-            }
-        }
-        host.ip(&["link", "set", interface, "up"]);
+        medium.join(self.mtu, 0, (host, interface), (far, INTERFACE));
         let mut lines = format!(
             "link set {INTERFACE} address {} up\naddr add {}/{} dev {INTERFACE}\n",
             mac_text(self.mac),
@@ -142,17 +108,56 @@ pub enum Medium {
     Vxlan,
 }
 
-/// What a VLAN or VXLAN is over, at the far end.
-const FAR_LINE: &str = "line0";
+/// An interface that is to be: where, and what it is called.
+pub type End<'a> = (&'a Namespace, &'a str);
+
+impl Medium {
+    /// Makes both ends. The near one is up. `number` is another one for each VXLAN of
+    /// a namespace, at most 63.
+    pub fn join(self, mtu: u32, number: u8, near: End<'_>, far: End<'_>) {
+        let ((host, near), (away, far)) = (near, far);
+        let pair = |near: &str, far: &str, mtu: u32| {
+            host.ip_batch(&format!(
+                "link add {near} mtu {mtu} type veth peer name {far} mtu {mtu} netns {}\n\
+                 link set {near} up\n",
+                away.path().display()
+            ));
+        };
+        let (line, far_line) = (format!("{near}-l"), format!("{far}-l"));
+        match self {
+            Self::Veth => pair(near, far, mtu),
+            Self::Bridge => {
+                pair(&line, far, mtu);
+                host.ip_batch(&format!(
+                    "link add {near} mtu {mtu} type bridge\nlink set {line} master {near}\n"
+                ));
+            }
+            Self::Vlan => {
+                pair(&line, &far_line, mtu);
+                host.ip_batch(&tagged(&line, near));
+                away.ip_batch(&tagged(&far_line, far));
+            }
+            Self::Vxlan => {
+                pair(&line, &far_line, mtu + 100);
+                let ends = [1, 2].map(|end| format!("192.0.2.{}", 4 * number + end));
+                let [ours, theirs] = ends.each_ref().map(String::as_str);
+                let id = 42 + u32::from(number);
+                host.ip_batch(&tunnel(id, &line, near, [ours, theirs], mtu));
+                away.ip_batch(&tunnel(id, &far_line, far, [theirs, ours], mtu));
+            }
+        }
+        host.ip(&["link", "set", near, "up"]);
+    }
+}
 
 fn tagged(line: &str, name: &str) -> String {
     format!("link set {line} up\nlink add link {line} name {name} type vlan id 7\n")
 }
 
-fn tunnel(line: &str, name: &str, [local, remote]: [&str; 2], mtu: u32) -> String {
+fn tunnel(id: u32, line: &str, name: &str, [local, remote]: [&str; 2], mtu: u32) -> String {
     format!(
         "addr add {local}/30 dev {line}\nlink set {line} up\n\
-         link add {name} mtu {mtu} type vxlan id 42 local {local} remote {remote} dstport 4789\n"
+         link add {name} mtu {mtu} type vxlan id {id} local {local} remote {remote} dstport 4789\n"
     )
 }
 

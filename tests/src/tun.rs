@@ -22,7 +22,7 @@ impl Tun {
     /// Makes one inside `host` and brings it up.
     pub fn open(host: &Namespace, name: &str) -> Self {
         let file = host
-            .run(|| create(name))
+            .run(|| create(name, 0))
             .unwrap_or_else(|error| panic!("tap {name}: {error}"));
         host.ip(&["link", "set", name, "up"]);
         Self { file }
@@ -63,7 +63,9 @@ impl Tun {
     }
 }
 
-fn create(name: &str) -> io::Result<File> {
+/// Makes a tap in the namespace of the calling thread, with more flags of
+/// `TUNSETIFF`; it is gone when its descriptor is closed.
+pub(crate) fn create(name: &str, flags: i32) -> io::Result<File> {
     let file = File::options()
         .read(true)
         .write(true)
@@ -77,7 +79,7 @@ fn create(name: &str) -> io::Result<File> {
     for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
         *to = from.cast_signed();
     }
-    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI) as i16;
+    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | flags) as i16;
     // SAFETY: TUNSETIFF reads and writes an ifreq, which lives across the call.
     match unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) } {
         0 => Ok(file),

@@ -18,6 +18,7 @@ use tests::{
     plan::Plan,
     sequence,
     topology::{INTERFACE, RESOURCE},
+    wait,
     world::{HTTP, World},
 };
 use vpc_common::layout::{Meta, name};
@@ -148,6 +149,23 @@ fn a_restart_replaces_filters_under_traffic_and_mends_them() {
     assert_eq!(world.list().len(), 1);
     let pins = fs::read_dir(world.pins().join("links")).expect("the folder");
     assert_eq!(pins.count(), 2);
+}
+
+/// A pass is made every 30 s, and soon after an uplink changed.
+#[test]
+fn the_next_pass_makes_a_deleted_filter_anew() {
+    let world = World::start(plan(1));
+    let host = world.host();
+    for link in LINKS {
+        host.says("tc", &["qdisc", "del", "dev", link, "clsact"]);
+        assert!(filters(host, link).is_empty());
+    }
+    host.ip(&["link", "set", "up-blue", "txqueuelen", "999"]);
+    let mended = || LINKS.iter().all(|link| filters(host, link).len() == 1);
+    assert!(wait::eventually(wait::PATIENCE, mended));
+    assert_eq!(world.status().counters["agent_filters_mended"], 2);
+    bulk_passes(world.env(0));
+    assert!(world.drop_totals().is_empty(), "{:?}", world.drop_totals());
 }
 
 #[test]

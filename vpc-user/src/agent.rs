@@ -170,6 +170,7 @@ fn serve(dataplane: &mut Dataplane, config: &Config, inbox: &mpsc::Receiver<Comm
             Ok(Command::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 dataplane.detach_dead();
+                dataplane.mend_filters();
                 report(&dataplane.apply(config));
                 next_pass = Instant::now() + RECONCILE_PERIOD;
             }

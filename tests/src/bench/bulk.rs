@@ -1,22 +1,23 @@
 //! What bulk transfers cost between two hosts: plain forwarding, nftables
 //! masquerade and the NAT by each of its hooks, side by side.
 //!
-//! Each way has a link of its own from the one client to the one server, and every
+//! Each way has links of its own from the one client to the one server, and every
 //! sample of a load is taken on all of them before the next load's turn.
 
 mod bed;
 mod cpus;
 mod datagrams;
 mod exchanges;
+mod ratios;
 mod streams;
 mod table;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use vpc_user::model::HookWish;
 
-use super::Figures;
-use crate::wait;
+use super::{Figures, figures::Samples};
+use crate::{relay::Card, topology::Medium, wait};
 use bed::Bed;
 use streams::Direction;
 
@@ -31,26 +32,75 @@ enum Through {
     Nat(HookWish),
 }
 
+/// What the client's link is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Inner {
+    /// A veth pair, as a container has it.
+    Veth,
+    /// A tap, as a microVM has it.
+    Tap(Card),
+}
+
 /// A way from the client to the server, under the name that its figures have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Way {
+    /// Another one for each way of a bed.
+    number: u8,
     label: &'static str,
     through: Through,
+    inner: Inner,
+    outer: Medium,
 }
 
 impl Way {
-    const fn new(label: &'static str, through: Through) -> Self {
-        Self { label, through }
+    /// From a veth to a veth.
+    const fn new(number: u8, label: &'static str, through: Through) -> Self {
+        Self {
+            number,
+            label,
+            through,
+            inner: Inner::Veth,
+            outer: Medium::Veth,
+        }
+    }
+
+    const fn tap(self, card: Card) -> Self {
+        Self {
+            inner: Inner::Tap(card),
+            ..self
+        }
+    }
+
+    const fn over(self, outer: Medium) -> Self {
+        Self { outer, ..self }
     }
 }
 
-/// Everything that is measured.
-const WAYS: [Way; 5] = [
-    Way::new("forward", Through::Forwarding),
-    Way::new("nft", Through::Masquerade),
-    Way::new("xdp", Through::Nat(HookWish::Xdp)),
-    Way::new("tc", Through::Nat(HookWish::Tc)),
-    Way::new("auto", Through::Nat(HookWish::Auto)),
+const XDP: Through = Through::Nat(HookWish::Xdp);
+const TC: Through = Through::Nat(HookWish::Tc);
+const AUTO: Through = Through::Nat(HookWish::Auto);
+
+/// The ways between veths.
+const VETHS: [Way; 5] = [
+    Way::new(1, "forward", Through::Forwarding),
+    Way::new(2, "nft", Through::Masquerade),
+    Way::new(3, "xdp", XDP),
+    Way::new(4, "tc", TC),
+    Way::new(5, "auto", AUTO),
+];
+
+/// The ways over other kinds of interface, each by the hooks that it has.
+const MEDIA: [Way; 10] = [
+    Way::new(1, "tap_forward", Through::Forwarding).tap(Card::Offloads),
+    Way::new(2, "tap_xdp", XDP).tap(Card::Offloads),
+    Way::new(3, "tap_tc", TC).tap(Card::Offloads),
+    Way::new(4, "plain_tap_forward", Through::Forwarding).tap(Card::Plain),
+    Way::new(5, "plain_tap_xdp", XDP).tap(Card::Plain),
+    Way::new(6, "plain_tap_tc", TC).tap(Card::Plain),
+    Way::new(7, "bridge_forward", Through::Forwarding).over(Medium::Bridge),
+    Way::new(8, "bridge_tc", TC).over(Medium::Bridge),
+    Way::new(9, "vxlan_forward", Through::Forwarding).over(Medium::Vxlan),
+    Way::new(10, "vxlan_tc", TC).over(Medium::Vxlan),
 ];
 
 /// How often a sample is taken anew because something else ran meanwhile.
@@ -79,27 +129,41 @@ const LOADS: [Load; 7] = [
     Load::Exchanges,
 ];
 
-/// The links, and which way's turn comes first.
+/// Ways, what is carried over them, and which way's turn comes first.
 pub struct Bulk {
+    /// What the figures' keys begin with.
+    group: &'static str,
     bed: Bed,
-    ways: [Way; WAYS.len()],
+    ways: Vec<Way>,
+    loads: &'static [Load],
 }
 
 impl Bulk {
-    /// Sets everything up.
-    pub fn new() -> Self {
+    /// Every load between veths.
+    pub fn between_veths() -> Self {
+        Self::new("bulk", &VETHS, &LOADS)
+    }
+
+    /// One stream each way over other kinds of interface.
+    pub fn over_media() -> Self {
+        Self::new("media", &MEDIA, &LOADS[..2])
+    }
+
+    fn new(group: &'static str, ways: &[Way], loads: &'static [Load]) -> Self {
         Self {
-            bed: Bed::new(&WAYS),
-            ways: WAYS,
+            group,
+            bed: Bed::new(ways),
+            ways: ways.to_vec(),
+            loads,
         }
     }
 
     /// One sample of each figure.
     pub fn measure(&mut self, figures: &mut Figures) {
-        for load in LOADS {
-            for way in self.ways {
-                for (figure, value) in self.undisturbed(way, load) {
-                    figures.sample(&format!("bulk.{}_{figure}", way.label), value);
+        for load in self.loads {
+            for way in &self.ways {
+                for (figure, value) in self.undisturbed(*way, *load) {
+                    figures.sample(&format!("{}.{}_{figure}", self.group, way.label), value);
                 }
             }
         }
@@ -152,8 +216,16 @@ impl Bulk {
     }
 }
 
-/// The figures as a table with a row for each way, and the ratios to the kernel's
+/// The figures as tables with a row for each way, and the ratios to the kernel's
 /// ways; empty if nothing was measured.
-pub fn table(samples: &BTreeMap<String, Vec<f64>>) -> String {
-    table::markdown(samples, &WAYS.map(|way| way.label))
+pub fn tables(samples: &Samples) -> String {
+    let bulk = table::markdown("bulk", &VETHS, samples);
+    let media = table::markdown("media", &MEDIA, samples);
+    format!("{bulk}{media}")
+}
+
+/// What the bars are set against, from runs side by side; nothing if nothing was
+/// measured.
+pub fn ratios(samples: &Samples) -> Samples {
+    ratios::of(samples)
 }

@@ -1,7 +1,7 @@
 //! Figures on veth pairs: frames of the kernel's live-frame generator go in at one
 //! end, through what is measured, and are counted at the other. One CPU does
 //! everything, so a figure holds the generator and the veth pairs too, the same
-//! for all three.
+//! for all.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions};
 
 use super::{
     Figures,
+    figures::{Samples, side_by_side},
     rig::{Rig, Setting},
     test_run::{context, frame, kernels, ours},
 };
@@ -29,6 +30,8 @@ const UP: u32 = u32::MAX;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     Ours,
+    /// Ours by the other hook, as of a NIC whose driver has no XDP.
+    Tc,
     Nft,
     Redirect,
 }
@@ -37,6 +40,7 @@ impl Way {
     const fn label(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::Tc => "tc",
             Self::Nft => "nft",
             Self::Redirect => "redirect",
         }
@@ -45,6 +49,7 @@ impl Way {
     const fn entrance(self) -> &'static str {
         match self {
             Self::Ours => "g0",
+            Self::Tc => "t0",
             Self::Nft => "n0",
             Self::Redirect => "r0",
         }
@@ -53,14 +58,14 @@ impl Way {
     fn setting(self, mask: u32, next: u64) -> Setting {
         match self {
             Self::Nft => kernels(mask, next),
-            Self::Ours | Self::Redirect => ours(mask, next, UDP, 0),
+            Self::Ours | Self::Tc | Self::Redirect => ours(mask, next, UDP, 0),
         }
     }
 
     fn sunk(self, rig: &Rig) -> u64 {
         match self {
             Self::Nft => Rig::sunk_by_kernel(),
-            Self::Ours | Self::Redirect => rig.sunk(),
+            Self::Ours | Self::Tc | Self::Redirect => rig.sunk(),
         }
     }
 }
@@ -98,7 +103,7 @@ fn send(rig: &mut Rig, way: Way, setting: Setting, frames: u32) -> f64 {
 
 /// One sample of each figure.
 pub fn measure(rig: &mut Rig, figures: &mut Figures) {
-    let ways = [Way::Redirect, Way::Ours, Way::Nft];
+    let ways = [Way::Redirect, Way::Ours, Way::Tc, Way::Nft];
     for way in ways {
         send(rig, way, way.setting(UP, 0), FLOWS);
     }
@@ -115,4 +120,19 @@ pub fn measure(rig: &mut Rig, figures: &mut Figures) {
         figures.sample(&format!("veth.{}_new_ns", way.label()), value);
     }
     rig.end_all_flows();
+}
+
+/// What ours takes of what nftables takes, run by run.
+pub fn ratios(samples: &Samples) -> Samples {
+    let mut ratios = Samples::new();
+    for kind in ["established", "new"] {
+        for (way, name) in [(Way::Ours, ""), (Way::Tc, "tc_")] {
+            let of = |way: Way| samples.get(&format!("veth.{}_{kind}_ns", way.label()));
+            if let (Some(ours), Some(nft)) = (of(way), of(Way::Nft)) {
+                let values = side_by_side(ours, nft, |ours, nft| ours / nft);
+                ratios.insert(format!("veth.ratio_{name}{kind}"), values);
+            }
+        }
+    }
+    ratios
 }

@@ -2,7 +2,8 @@
 //! bench programs over its pinned maps.
 //!
 //! ```text
-//! g0 ── g1 [from_environment] ─▶ u0 ── u1 [sink]       ours
+//! g0 ── g1 [from_environment] ─▶ u0 ── u1 [sink]       ours, in XDP
+//! t0 ── t1 [tc_from_environment] ─▶ u0 ── u1 [sink]    ours, in TC
 //! r0 ── r1 [redirect]         ─▶ u0 ── u1 [sink]       bare redirect
 //! n0 ── n1  kernel, nft masquerade ─▶ m0 ── m1 dropped at the ingress hook
 //! x1: an environment of its own, on a group with one full ENI
@@ -137,10 +138,13 @@ impl Rig {
         let mut dataplane =
             Dataplane::open(&pin_dir, &limits, TcAttachment::Auto).expect("the data plane opens");
         dataplane.apply(&config);
-        for (name, interface, group) in [("ours", "g1", "roomy"), ("refused", "x1", "full")] {
-            dataplane
-                .attach(&attachment(name, interface, group))
-                .expect("the link attaches");
+        for (name, interface, group, hook) in [
+            ("ours", "g1", "roomy", HookWish::Xdp),
+            ("tc", "t1", "roomy", HookWish::Tc),
+            ("refused", "x1", "full", HookWish::Xdp),
+        ] {
+            let request = attachment(name, interface, group, hook);
+            dataplane.attach(&request).expect("the link attaches");
         }
         resolve_next_hop(&pin_dir);
         let bench = load(&pin_dir);
@@ -340,6 +344,7 @@ fn make_links() {
     sh("ip link set lo up");
     for (near, far) in [
         ("g0", "g1"),
+        ("t0", "t1"),
         ("u0", "u1"),
         ("r0", "r1"),
         ("n0", "n1"),
@@ -354,20 +359,22 @@ fn make_links() {
     sh(&format!("ip link set u0 address {UPLINK_MAC}"));
     sh("ip link set n1 address 02:00:00:00:00:31");
     for end in [
-        "g0", "g1", "u0", "u1", "r0", "r1", "n0", "n1", "m0", "m1", "x0", "x1",
+        "g0", "g1", "t0", "t1", "u0", "u1", "r0", "r1", "n0", "n1", "m0", "m1", "x0", "x1",
     ] {
         sh(&format!("ip link set {end} up"));
     }
 }
 
-/// The kernel's way: forwarding and masquerade, as a user would set them up. The
-/// near end takes redirected frames by GRO, and the far end drops at the earliest
+/// The kernel's way: forwarding and masquerade, as a user would set them up. What is
+/// no XDP program's takes redirected frames by GRO, and the far end drops at the earliest
 /// hook, so that the kernel pays for no more than it must.
 fn make_masquerade() {
     sh("sysctl -qw net.ipv4.ip_forward=1");
     sh("sysctl -qw net.ipv4.conf.all.rp_filter=0");
     sh("sysctl -qw net.ipv4.conf.n1.rp_filter=0");
-    sh("ethtool -K n1 gro on");
+    for end in ["n1", "t1"] {
+        sh(&format!("ethtool -K {end} gro on"));
+    }
     sh(&format!("ip addr add {GATEWAY}/24 dev n1"));
     sh("ip addr add 10.1.0.10/24 dev m0");
     sh(&format!(
@@ -415,7 +422,7 @@ fn config(pin_dir: &std::path::Path, limits: Limits) -> Config {
     }
 }
 
-fn attachment(name: &str, interface: &str, group: &str) -> AttachRequest {
+fn attachment(name: &str, interface: &str, group: &str, hook: HookWish) -> AttachRequest {
     AttachRequest {
         name: object_name(name),
         interface: interface.into(),
@@ -424,7 +431,7 @@ fn attachment(name: &str, interface: &str, group: &str) -> AttachRequest {
         gateway: GATEWAY,
         mac: Some("02:00:00:00:00:22".into()),
         netns: None,
-        hook: HookWish::Xdp,
+        hook,
         flow_quota: 10_000_000,
         flow_rate: 0,
         flow_burst: 0,

@@ -51,6 +51,8 @@ counters! {
     detached,
     /// Environments whose interface went away.
     environments_lost,
+    /// Filters of clsact that somebody removed and a pass put back.
+    filters_mended,
     /// Runs of the sweep.
     sweeps,
     /// Runs of the sweep that the kernel refused.

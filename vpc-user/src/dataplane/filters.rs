@@ -107,6 +107,27 @@ impl Programs {
         Ok(())
     }
 
+    /// Makes every filter anew that somebody removed; says of which links, and how it
+    /// went.
+    pub(super) fn mend_filters(&mut self) -> Vec<(LinkKind, u32, Result<(), ProgramsError>)> {
+        let filter_of = |pin: &Pin| match pin.attachment {
+            Attachment::Filter(filter) => Some((*pin, filter)),
+            Attachment::Xdp | Attachment::Tcx => None,
+        };
+        let pinned: Vec<(Pin, Filter)> = self.pins.iter().filter_map(filter_of).collect();
+        let mut mended = Vec::new();
+        for (pin, filter) in pinned {
+            let found = Filters::open().and_then(|mut filters| filters.find(filter.ifindex));
+            let outcome = match found {
+                Ok(Found::Program(_)) => continue,
+                Ok(Found::Nothing) => self.adopt_filter(&[(pin, filter)]),
+                Err(error) => Err(error.into()),
+            };
+            mended.push((pin.kind, pin.index, outcome));
+        }
+        mended
+    }
+
     fn program_id(&self, pin: Pin) -> Option<u32> {
         let info = ProgramInfo::from_pin(self.links.join(pin.name())).ok()?;
         Some(info.id())

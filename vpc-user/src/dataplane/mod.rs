@@ -251,6 +251,22 @@ impl Dataplane {
         }
     }
 
+    /// Filters of clsact have no owner: whatever removed one, the program is put back.
+    pub fn mend_filters(&mut self) {
+        for (kind, index, outcome) in self.programs.mend_filters() {
+            match outcome {
+                Ok(()) => {
+                    self.counters.filters_mended.one();
+                    tracing::warn!(?kind, index, "a filter was gone: it was made anew");
+                }
+                Err(error) => {
+                    self.counters.steps_failed.one();
+                    tracing::warn!(?kind, index, %error, "a filter is gone");
+                }
+            }
+        }
+    }
+
     /// Whether this release's program of a hook runs on a link now.
     fn adopt(
         &mut self,

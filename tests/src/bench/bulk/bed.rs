@@ -1,9 +1,9 @@
 //! The links, and a host for each kind of way.
 //!
 //! ```text
-//!            ┌─ in-forward ─ host of forwarding ─ up-forward ─┐
-//!  client ───┼─ in-nft ───── host of masquerade ─ up-nft ─────┼─── server
-//!            └─ in-xdp … ─── host with an agent ─ up-xdp … ───┘
+//!            ┌─ in-1 ─ host of forwarding ─ up-1 ─┐
+//!  client ───┼─ in-2 ─ host of masquerade ─ up-2 ─┼─── server
+//!            └─ in-3 … host with an agent … up-3 ─┘
 //! ```
 //!
 //! Client and server are one namespace each. The hosts are namespaces apart,
@@ -22,13 +22,16 @@ use nix::sys::socket::{
     setsockopt,
     sockopt::{RcvBufForce, TcpCongestion},
 };
+use socket2::SockRef;
 use vpc_user::model::{AttachRequest, HookWish, ObjectName, Request, Response};
 
-use super::{Through, WAYS, Way, cpus::Side};
+use super::{Inner, Through, Way, cpus::Side};
 use crate::{
     agent::{self, Agent},
     folder::Folder,
     netns::Namespace,
+    relay::Relay,
+    topology::Medium,
 };
 
 /// How long a load may stand still before the bench gives up.
@@ -36,28 +39,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Room for the datagrams that come while the receiver pauses or waits for its CPU.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
+/// MTU of every link.
+const MTU: u32 = 1_500;
+
 /// Addresses of a way: `172.16.<way>.0/24` before the host, `10.<way>.0.0/24` behind.
 impl Way {
-    fn number(self) -> u8 {
-        let place = WAYS.iter().position(|way| *way == self);
-        place.expect("every way has a place") as u8 + 1
-    }
-
     fn client(self) -> Ipv4Addr {
-        Ipv4Addr::new(172, 16, self.number(), 2)
+        Ipv4Addr::new(172, 16, self.number, 2)
     }
 
     fn gateway(self) -> Ipv4Addr {
-        Ipv4Addr::new(172, 16, self.number(), 1)
+        Ipv4Addr::new(172, 16, self.number, 1)
     }
 
     /// The host's own address on the server's subnet, or the ENI.
     fn outside(self) -> Ipv4Addr {
-        Ipv4Addr::new(10, self.number(), 0, 10)
+        Ipv4Addr::new(10, self.number, 0, 10)
     }
 
     fn server(self) -> Ipv4Addr {
-        Ipv4Addr::new(10, self.number(), 0, 100)
+        Ipv4Addr::new(10, self.number, 0, 100)
     }
 
     /// Whom the server sees.
@@ -76,11 +77,11 @@ impl Way {
     }
 
     fn inner(self) -> String {
-        format!("in-{}", self.label)
+        format!("in-{}", self.number)
     }
 
     fn outer(self) -> String {
-        format!("up-{}", self.label)
+        format!("up-{}", self.number)
     }
 }
 
@@ -99,12 +100,21 @@ impl Connection {
             Side::Server => &self.server,
         }
     }
+
+    /// Closing is then no matter of what was not sent yet.
+    pub fn reset_when_closed(&self) {
+        for end in [&self.client, &self.server] {
+            let linger = SockRef::from(end).set_linger(Some(Duration::ZERO));
+            linger.expect("TCP has the option");
+        }
+    }
 }
 
 /// Namespaces, links and the agent; nothing of it is left when it is dropped.
 pub struct Bed {
     // The agent goes before its folder and its namespace.
-    _agent: Option<Agent>,
+    _agent: Agent,
+    _relays: Vec<Relay>,
     _folder: Folder,
     _hosts: [Namespace; 3],
     client: Namespace,
@@ -117,23 +127,24 @@ impl Bed {
         let [forwarding, masquerade, nat] = ["forward", "nft", "nat"].map(Namespace::new);
         let (client, server) = (Namespace::new("client"), Namespace::new("server"));
         let folder = Folder::make();
+        let mut relays = Vec::new();
         for way in ways {
             let host = match way.through {
                 Through::Forwarding => &forwarding,
                 Through::Masquerade => &masquerade,
                 Through::Nat(_) => &nat,
             };
-            link(*way, host, &client, &server);
+            relays.extend(link(*way, host, &client, &server));
         }
         masquerade_all(&masquerade);
-        let ours: Vec<Way> = ways
-            .iter()
-            .copied()
+        let ours = ways.iter().copied();
+        let ours: Vec<Way> = ours
             .filter(|way| matches!(way.through, Through::Nat(_)))
             .collect();
-        let agent = (!ours.is_empty()).then(|| start_agent(&ours, &nat, &folder, &client, &server));
+        let agent = start_agent(&ours, &nat, &folder, &client, &server);
         Self {
             _agent: agent,
+            _relays: relays,
             _folder: folder,
             _hosts: [forwarding, masquerade, nat],
             client,
@@ -198,23 +209,27 @@ fn enlarge(socket: &UdpSocket) {
     setsockopt(socket, RcvBufForce, &RECEIVE_BUFFER).expect("root may have a large buffer");
 }
 
-/// Two veth pairs, as the kernel makes them; both ends have the same name. A host that the kernel forwards on has
-/// addresses; that of an agent has none.
-fn link(way: Way, host: &Namespace, client: &Namespace, server: &Namespace) {
+/// Both links, as the kernel makes them; both ends of each have the same name. A host
+/// that the kernel forwards on has addresses; that of an agent has none.
+fn link(way: Way, host: &Namespace, client: &Namespace, server: &Namespace) -> Option<Relay> {
     let (inner, outer) = (way.inner(), way.outer());
-    for (near, far) in [(&inner, client), (&outer, server)] {
-        let far = far.path();
-        host.ip_batch(&format!(
-            "link add {near} type veth peer name {near} netns {}\nlink set {near} up\n",
-            far.display()
-        ));
-    }
+    let (near, far) = ((host, inner.as_str()), (client, inner.as_str()));
+    let relay = match way.inner {
+        Inner::Veth => {
+            Medium::Veth.join(MTU, 0, near, far);
+            None
+        }
+        Inner::Tap(card) => Some(Relay::join(card, MTU, near, far)),
+    };
+    let number = way.number;
+    way.outer
+        .join(MTU, number, (host, &outer), (server, &outer));
     let (gateway, outside) = (way.gateway(), way.outside());
     client.ip_batch(&format!(
         "link set {inner} up\naddr add {}/24 dev {inner}\n\
          route add 10.{}.0.0/24 via {gateway}\n",
         way.client(),
-        way.number()
+        way.number
     ));
     server.ip_batch(&format!(
         "link set {outer} up\naddr add {}/24 dev {outer}\n",
@@ -229,6 +244,7 @@ fn link(way: Way, host: &Namespace, client: &Namespace, server: &Namespace) {
     if way.through == Through::Forwarding {
         server.ip_batch(&format!("route add {}/32 via {outside}\n", way.client()));
     }
+    relay
 }
 
 /// As a user would write it.
@@ -278,19 +294,21 @@ fn config(ways: &[Way], folder: &Folder, server: &Namespace) -> String {
     for way in ways {
         let _ = write!(
             text,
-            "\n[[uplink]]\nname = {:?}\ninterface = {:?}\nhook = \"{}\"\npeer_netns = {:?}\n",
+            "\n[[uplink]]\nname = {:?}\ninterface = {:?}\nhook = \"{}\"\n",
             way.label,
             way.outer(),
-            way.hook(),
-            server.name()
+            way.hook()
         );
+        if way.outer == Medium::Veth {
+            let _ = writeln!(text, "peer_netns = {:?}", server.name());
+        }
     }
     for way in ways {
         let _ = write!(
             text,
             "\n[[group]]\nname = {0:?}\nuplink = {0:?}\nsubnet = \"10.{1}.0.0/24\"\neni = [\"{2}\"]\n",
             way.label,
-            way.number(),
+            way.number,
             way.outside()
         );
     }
@@ -306,7 +324,7 @@ fn attachment(way: Way, client: &Namespace) -> AttachRequest {
         address: way.client(),
         gateway: way.gateway(),
         mac: None,
-        netns: Some(client.name().to_owned()),
+        netns: (way.inner == Inner::Veth).then(|| client.name().to_owned()),
         hook: way.hook(),
         flow_quota: AttachRequest::default_flow_quota(),
         flow_rate: AttachRequest::default_flow_rate(),

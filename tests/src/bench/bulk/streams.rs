@@ -94,7 +94,7 @@ impl Moment {
 pub fn transfer(bed: &Bed, way: Way, streams: usize, direction: Direction) -> Seen {
     let connections: Vec<Connection> = (0..streams).map(|_| bed.connect(way)).collect();
     let received = AtomicU64::new(0);
-    let seen = thread::scope(|scope| {
+    thread::scope(|scope| {
         for connection in &connections {
             let sender = connection.end(direction.sender());
             let receiver = connection.end(direction.receiver());
@@ -107,19 +107,19 @@ pub fn transfer(bed: &Bed, way: Way, streams: usize, direction: Direction) -> Se
         thread::sleep(SAMPLE);
         let seen = Moment::now(&received).since(&before);
         for connection in &connections {
-            let sender = connection.end(direction.sender());
-            sender
-                .shutdown(Shutdown::Write)
-                .expect("the stream still stands");
+            // What is still on the way is nobody's: a way that hardly carries anything
+            // would take minutes for it.
+            connection.reset_when_closed();
+            for (side, half) in [
+                (direction.sender(), Shutdown::Write),
+                (direction.receiver(), Shutdown::Read),
+            ] {
+                let end = connection.end(side);
+                end.shutdown(half).expect("the stream still stands");
+            }
         }
         seen
-    });
-    assert!(
-        seen.gbps > 0.0,
-        "{}: nothing arrived in a second",
-        way.label
-    );
-    seen
+    })
 }
 
 /// Until the stream is shut down.

@@ -1,8 +1,12 @@
 //! The figures side by side.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
-use crate::bench::figures::median;
+use super::{Through, Way};
+use crate::bench::figures::{Samples, median, side_by_side};
+
+/// Room for the name of a row.
+const NAME_WIDTH: usize = 33;
 
 /// A column: what a way's figure ends in, its heading, what it is divided by and
 /// how many decimals are shown.
@@ -35,33 +39,33 @@ const COLUMNS: [Column; 10] = [
     column("rr_p99_us", "rr p99", 1.0, 1),
 ];
 
-/// The kernel's ways, which the others are compared with.
-const RIVALS: [&str; 2] = ["forward", "nft"];
-
-/// Markdown: a row for each way, then for each of the others its ratios to the
-/// kernel's ways. A ratio is the median of the runs' ratios, not the ratio of the
-/// medians: samples of one run lie seconds apart, runs minutes, and on a machine
-/// that is slow for a minute both sides of a ratio are.
-pub fn markdown(samples: &BTreeMap<String, Vec<f64>>, ways: &[&str]) -> String {
-    let of = |way: &str, column: &Column| {
-        let found = samples.get(&format!("bulk.{way}_{}", column.figure));
+/// Markdown: a row for each way of a group, then for each by the NAT its ratios to
+/// the kernel's ways over the same links. Figures that were not measured have no
+/// column.
+pub fn markdown(group: &str, ways: &[Way], samples: &Samples) -> String {
+    let of = |way: &Way, column: &Column| {
+        let found = samples.get(&format!("{group}.{}_{}", way.label, column.figure));
         found.map_or(&[][..], Vec::as_slice)
     };
-    if !ways.iter().any(|way| !of(way, &COLUMNS[0]).is_empty()) {
+    let is_measured = |column: &&Column| ways.iter().any(|way| !of(way, column).is_empty());
+    let columns: Vec<&Column> = COLUMNS.iter().filter(is_measured).collect();
+    if columns.is_empty() {
         return String::new();
     }
-    let mut out = head();
+    let mut out = head(&columns);
     for way in ways {
-        row(&mut out, way, |column| {
+        row(&mut out, &columns, way.label, |column| {
             let value = median(of(way, column)) / column.unit;
             format!("{value:.*}", column.decimals)
         });
     }
-    for rival in RIVALS {
-        for way in ways.iter().filter(|way| !RIVALS.contains(way)) {
-            row(&mut out, &format!("{way} / {rival}"), |column| {
-                let pairs = of(way, column).iter().zip(of(rival, column));
-                let ratios: Vec<f64> = pairs.map(|(ours, theirs)| ours / theirs).collect();
+    let is_kernels = |way: &&Way| !matches!(way.through, Through::Nat(_));
+    for rival in ways.iter().filter(is_kernels) {
+        let beside = |way: &&Way| (way.inner, way.outer) == (rival.inner, rival.outer);
+        for way in ways.iter().filter(|way| !is_kernels(way)).filter(beside) {
+            let name = format!("{} / {}", way.label, rival.label);
+            row(&mut out, &columns, &name, |column| {
+                let ratios = side_by_side(of(way, column), of(rival, column), |a, b| a / b);
                 format!("{:.2}", median(&ratios))
             });
         }
@@ -69,26 +73,23 @@ pub fn markdown(samples: &BTreeMap<String, Vec<f64>>, ways: &[&str]) -> String {
     out
 }
 
-fn head() -> String {
-    let mut out = format!("| {:13} |", "way");
-    for column in &COLUMNS {
+fn head(columns: &[&Column]) -> String {
+    let mut out = format!("\n| {:NAME_WIDTH$} |", "way");
+    for column in columns {
         let _ = write!(out, " {} |", column.heading);
     }
-    let _ = write!(out, "\n| {} |", "-".repeat(13));
-    for column in &COLUMNS {
-        let _ = write!(
-            out,
-            " {}: |",
-            "-".repeat(column.heading.chars().count() - 1)
-        );
+    let _ = write!(out, "\n| {} |", "-".repeat(NAME_WIDTH));
+    for column in columns {
+        let dashes = column.heading.chars().count() - 1;
+        let _ = write!(out, " {}: |", "-".repeat(dashes));
     }
     out.push('\n');
     out
 }
 
-fn row(out: &mut String, name: &str, cell: impl Fn(&Column) -> String) {
-    let _ = write!(out, "| {name:13} |");
-    for column in &COLUMNS {
+fn row(out: &mut String, columns: &[&Column], name: &str, cell: impl Fn(&Column) -> String) {
+    let _ = write!(out, "| {name:NAME_WIDTH$} |");
+    for column in columns {
         let width = column.heading.chars().count();
         let text = cell(column);
         let _ = write!(out, " {text:>width$} |");
@@ -98,7 +99,7 @@ fn row(out: &mut String, name: &str, cell: impl Fn(&Column) -> String) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::VETHS, *};
 
     #[test]
     fn a_way_has_a_row_of_medians_and_one_of_median_ratios_to_each_rival() {
@@ -110,7 +111,7 @@ mod tests {
         let samples = runs
             .map(|(way, gbps)| (format!("bulk.{way}_tcp1_up_gbps"), gbps.to_vec()))
             .into();
-        let text = markdown(&samples, &["forward", "nft", "xdp"]);
+        let text = markdown("bulk", &VETHS[..3], &samples);
         let row = |name: &str| {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap();
             line.split('|').nth(2).unwrap().trim().to_owned()
@@ -118,11 +119,21 @@ mod tests {
         assert_eq!(row("| xdp  "), "8.0");
         assert_eq!(row("| xdp / forward"), "0.44");
         assert_eq!(row("| xdp / nft"), "0.50");
-        assert_eq!(text.lines().count(), 2 + 3 + 2);
+        assert_eq!(text.trim().lines().count(), 2 + 3 + 2);
+        assert!(!text.contains("udp64"), "{text}");
+    }
+
+    #[test]
+    fn a_way_is_compared_over_its_own_links_alone() {
+        use super::super::MEDIA;
+        let measured = MEDIA.map(|way| (format!("media.{}_tcp1_up_gbps", way.label), vec![1.0]));
+        let text = markdown("media", &MEDIA, &measured.into());
+        assert!(text.contains("| tap_tc / tap_forward "), "{text}");
+        assert!(!text.contains("| tap_tc / bridge_forward "), "{text}");
     }
 
     #[test]
     fn without_figures_there_is_no_table() {
-        assert_eq!(markdown(&BTreeMap::new(), &["forward"]), "");
+        assert_eq!(markdown("bulk", &VETHS, &Samples::new()), "");
     }
 }
