@@ -14,7 +14,7 @@ enum Bar {
 
 use Bar::{AtLeast, AtMost};
 
-const BARS: [(&str, Bar); 17] = [
+const BARS: [(&str, Bar); 15] = [
     ("test_run.forward_hot_ns", AtMost(40.0)),
     ("test_run.forward_random_ns", AtMost(130.0)),
     ("test_run.reply_hot_ns", AtMost(40.0)),
@@ -22,9 +22,7 @@ const BARS: [(&str, Bar); 17] = [
     ("test_run.refuse_ns", AtMost(30.0)),
     ("test_run.sweep_per_slot_ns", AtMost(3.0)),
     ("veth.ratio_established", AtMost(1.0 / 3.0)),
-    ("veth.ratio_tc_established", AtMost(1.0 / 3.0)),
     ("veth.ratio_new", AtMost(1.0 / 4.0)),
-    ("veth.ratio_tc_new", AtMost(1.0 / 4.0)),
     ("bulk.auto_tcp1_up_to_forward", AtLeast(0.95)),
     ("bulk.auto_tcp1_down_to_forward", AtLeast(0.95)),
     ("bulk.auto_tcp1_up_to_nft", AtLeast(1.0)),
