@@ -256,9 +256,13 @@ fn a_client_that_takes_no_answers_does_not_hold_its_connection_for_ever() {
     stuck
         .write_all(b"{\"command\":\"status\"}\n")
         .expect("written");
-    std::thread::sleep(QUICK.patience * 4);
-    let answer = call_blocking(&agent.path(), &Request::Status).expect("an answer");
-    assert!(matches!(answer, Response::Error { message } if message.len() == 8 << 20));
+    // The connection's one place is free again as soon as its patience is over.
+    let is_whole = |_| {
+        std::thread::sleep(QUICK.patience);
+        let answer = call_blocking(&agent.path(), &Request::Status).expect("an answer");
+        matches!(answer, Response::Error { message } if message.len() == 8 << 20)
+    };
+    assert!((0..100).any(is_whole), "a stuck client's place becomes free");
 }
 
 #[test]
