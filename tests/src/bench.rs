@@ -3,6 +3,7 @@
 mod bulk;
 mod figures;
 mod live;
+mod policy;
 mod rig;
 mod test_run;
 
@@ -10,6 +11,7 @@ use std::thread;
 
 use bulk::Bulk;
 pub use figures::Figures;
+use policy::Policy;
 use rig::Rig;
 
 /// Figures that are measured together; their keys begin with its name.
@@ -22,13 +24,21 @@ pub enum Group {
     Veth,
     /// TCP and UDP transfers between two hosts.
     Bulk,
+    /// Rules and routes: by program test run, and what their compilation takes.
+    Policy,
     /// One TCP stream over taps, bridges and VXLANs.
     Media,
 }
 
 impl Group {
     /// Every group.
-    pub const ALL: [Self; 4] = [Self::TestRun, Self::Veth, Self::Bulk, Self::Media];
+    pub const ALL: [Self; 5] = [
+        Self::TestRun,
+        Self::Veth,
+        Self::Policy,
+        Self::Bulk,
+        Self::Media,
+    ];
 }
 
 /// How to measure.
@@ -54,7 +64,8 @@ impl Options {
 /// measured.
 pub fn run(options: &Options) -> Figures {
     let mut figures = Figures::default();
-    if options.wants(Group::TestRun) || options.wants(Group::Veth) {
+    let on_one_cpu_are = [Group::TestRun, Group::Veth, Group::Policy];
+    if on_one_cpu_are.iter().any(|group| options.wants(*group)) {
         // A thread of its own: the rig moves the one it is made on to another
         // network namespace and to one CPU.
         thread::scope(|scope| {
@@ -83,6 +94,7 @@ pub fn run(options: &Options) -> Figures {
 /// figure is the cost of a packet and not of a race.
 fn on_one_cpu(options: &Options, figures: &mut Figures) {
     let mut rig = Rig::new();
+    let mut policy = options.wants(Group::Policy).then(|| Policy::new(&rig));
     for run in 1..=options.runs {
         eprintln!("run {run} of {}", options.runs);
         if options.wants(Group::TestRun) {
@@ -90,6 +102,9 @@ fn on_one_cpu(options: &Options, figures: &mut Figures) {
         }
         if options.wants(Group::Veth) {
             live::measure(&mut rig, figures);
+        }
+        if let Some(policy) = &mut policy {
+            policy.measure(&mut rig, figures);
         }
     }
     figures.verified = rig.verified_instructions();

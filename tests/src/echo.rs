@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
     os::fd::AsRawFd as _,
     sync::{
         Arc, Mutex, PoisonError,
@@ -29,9 +29,16 @@ pub struct UdpEcho {
 impl UdpEcho {
     /// Listens on all addresses of the namespace.
     pub fn start(namespace: &Namespace, port: u16, tenant: &str) -> Self {
-        let socket = namespace
-            .run(|| UdpSocket::bind(("0.0.0.0", port)))
-            .expect("bind");
+        Self::start_at(
+            namespace,
+            SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port),
+            tenant,
+        )
+    }
+
+    /// Listens on one address of a namespace that has several: answers come from it.
+    pub fn start_at(namespace: &Namespace, at: SocketAddrV4, tenant: &str) -> Self {
+        let socket = namespace.run(|| UdpSocket::bind(at)).expect("bind");
         socket.set_read_timeout(Some(TURN)).expect("set a timeout");
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, tenant) = (Arc::clone(&stop), tenant.to_owned());

@@ -20,6 +20,7 @@ use nix::{
     time::{ClockId, clock_gettime},
 };
 use vpc_common::{
+    atomic::Shared64,
     audit::Seen,
     drop::DropReason,
     expiry::SweepOptions,
@@ -37,6 +38,8 @@ use crate::netns::Namespace;
 
 const FRAGMENTS: u32 = 4_096;
 const DROPS: u32 = 4_096;
+const POLICY_WORDS: u32 = 1 << 20;
+const REFUSALS: u32 = 64;
 const SLOTS: u32 = BLOCKS * BLOCK_PORTS;
 const BUCKETS: u32 = (SLOTS / 2).next_power_of_two();
 /// Bytes of `struct xdp_md`.
@@ -110,9 +113,11 @@ pub struct Kernel {
     uplinks: Array<MapData, Uplink>,
     groups: Array<MapData, Group>,
     enis: Array<MapData, Eni>,
-    generations: Array<MapData, u64>,
+    policies: Mapped<Shared64>,
+    policy_words: Mapped<Shared64>,
+    refusals: HashTable<MapData, RefusalKey, [u64; 3]>,
     links: HashTable<MapData, u32, Link>,
-    eni_by_address: HashTable<MapData, EniKey, u32>,
+    eni_by_address: HashTable<MapData, EniKey, EniRef>,
     next_hop_by_address: HashTable<MapData, NextHopKey, u32>,
     flow_hash: Array<MapData, FlowHash>,
     buckets: Mapped<Bucket>,
@@ -171,9 +176,11 @@ impl Kernel {
             (name::UPLINKS, UPLINKS),
             (name::GROUPS, ENIS),
             (name::ENIS, ENIS),
-            (name::GENERATIONS, ENIS),
+            (name::POLICIES, ENIS),
+            (name::POLICY_WORDS, POLICY_WORDS),
+            (name::REFUSALS, REFUSALS),
             (name::ENI_STATES, ENIS),
-            (name::ENI_BY_ADDRESS, ENIS),
+            (name::ENI_BY_ADDRESS, 2 * ENIS),
             (name::POOLS, ENIS * POOLS_PER_ENI),
             (name::BLOCKS, BLOCKS),
             (name::SLOTS, SLOTS),
@@ -208,7 +215,9 @@ impl Kernel {
             uplinks: take(&mut ebpf, name::UPLINKS),
             groups: take(&mut ebpf, name::GROUPS),
             enis: take(&mut ebpf, name::ENIS),
-            generations: take(&mut ebpf, name::GENERATIONS),
+            policies: Mapped::new(&mut ebpf, name::POLICIES, ENIS),
+            policy_words: Mapped::new(&mut ebpf, name::POLICY_WORDS, POLICY_WORDS),
+            refusals: take(&mut ebpf, name::REFUSALS),
             links: take(&mut ebpf, name::LINK_BY_IFINDEX),
             eni_by_address: take(&mut ebpf, name::ENI_BY_ADDRESS),
             next_hop_by_address: take(&mut ebpf, name::NEXT_HOP_BY_ADDRESS),
@@ -335,6 +344,12 @@ fn fill<T: Pod>(table: &mut Array<MapData, T>, values: &[T]) {
     }
 }
 
+fn store(words: &[Shared64], values: &[u64]) {
+    for (word, value) in words.iter().zip(values) {
+        word.store(*value);
+    }
+}
+
 /// Takes everything out of a ring.
 fn drain<T>(ring: &mut RingBuf<MapData>, read: impl Fn(&[u8]) -> T) -> Vec<T> {
     let mut taken = Vec::new();
@@ -391,6 +406,7 @@ impl Machine for Kernel {
         self.flow_hash.set(0, hash, 0).expect("set the hash");
         empty(&mut self.fragments);
         empty(&mut self.drops);
+        empty(&mut self.refusals);
         for reason in DropReason::ALL {
             let key = DropKey::new(Owner::HOST, *reason);
             self.drops.insert(key, 0, 0).expect("insert a counter");
@@ -410,7 +426,13 @@ impl Machine for Kernel {
         fill(&mut self.uplinks, &world.uplinks);
         fill(&mut self.groups, &world.groups);
         fill(&mut self.enis, &world.enis);
-        fill(&mut self.generations, &world.generations);
+        let (words, places) = world.policies();
+        store(self.policy_words.values(), &words);
+        let in_force = places.iter().zip(world.generations);
+        let in_force: Vec<_> = in_force
+            .map(|(place, generation)| place | generation << 32)
+            .collect();
+        store(self.policies.values(), &in_force);
         replace(&mut self.links, world.links());
         replace(&mut self.eni_by_address, world.eni_keys());
         let neighbours = world.next_hops.iter().map(|(index, key, _)| (*key, *index));

@@ -12,7 +12,7 @@ use crate::topology::{Medium, SUBNET, eni};
 pub struct TenantPlan {
     /// Name of the tenant, its uplink and its group.
     pub name: String,
-    /// ENIs of the group.
+    /// ENIs of the group; without any there is no group.
     pub enis: u8,
     /// MTU of the uplink.
     pub mtu: u32,
@@ -24,6 +24,11 @@ pub struct TenantPlan {
     pub hook: HookWish,
     /// What the uplink is.
     pub medium: Medium,
+    /// The `[[subnet]]` of the plan's network that its group is in; none: a prefix on
+    /// the uplink, without rules.
+    pub subnet: Option<String>,
+    /// Security groups of its group, if not the default one.
+    pub security_groups: Vec<String>,
 }
 
 impl TenantPlan {
@@ -38,7 +43,32 @@ impl TenantPlan {
             connections: None,
             hook: hook(),
             medium: Medium::Veth,
+            subnet: None,
+            security_groups: Vec::new(),
         }
+    }
+
+    /// Its group of ENIs, as the configuration has it.
+    fn group(&self) -> String {
+        let addresses: Vec<_> = (0..self.enis).map(|n| eni(n).to_string()).collect();
+        let mut text = format!("\n[[group]]\nname = {:?}\neni = {addresses:?}\n", self.name);
+        let _ = match &self.subnet {
+            Some(subnet) => writeln!(text, "subnet = {subnet:?}"),
+            None => writeln!(text, "subnet = {SUBNET:?}\nuplink = {:?}", self.name),
+        };
+        if !self.security_groups.is_empty() {
+            let _ = writeln!(text, "security_groups = {:?}", self.security_groups);
+        }
+        if let Some(connections) = self.connections {
+            let _ = writeln!(text, "connections = {connections}");
+        }
+        if !self.timeouts.is_empty() {
+            text.push_str("\n[group.timeouts]\n");
+        }
+        for (phase, seconds) in &self.timeouts {
+            let _ = writeln!(text, "{phase} = {seconds}");
+        }
+        text
     }
 }
 
@@ -68,8 +98,12 @@ pub struct Plan {
     pub environments: Vec<EnvironmentPlan>,
     /// Size of the flow table.
     pub flows: u32,
+    /// Tuples that are remembered as refused; the agent's default where not given.
+    pub refusals: Option<u32>,
     /// How TC programs are attached.
     pub tc: TcAttachment,
+    /// VPCs, subnets, rules and routes, as text of the configuration.
+    pub network: String,
 }
 
 impl Plan {
@@ -94,7 +128,9 @@ impl Plan {
             tenants,
             environments,
             flows: 131_072,
+            refusals: None,
             tc: TcAttachment::Auto,
+            network: String::new(),
         }
     }
 
@@ -127,6 +163,9 @@ impl Plan {
              [limits]\nflows = {}\nenvironments = 1024\n",
             self.tc, self.flows
         );
+        if let Some(refusals) = self.refusals {
+            let _ = writeln!(text, "refusals = {refusals}");
+        }
         for (tenant, peer) in self.tenants.iter().zip(peers) {
             let _ = write!(
                 text,
@@ -136,23 +175,10 @@ impl Plan {
                 tenant.hook,
             );
         }
-        for tenant in &self.tenants {
-            let addresses: Vec<_> = (0..tenant.enis).map(|n| eni(n).to_string()).collect();
-            let _ = write!(
-                text,
-                "\n[[group]]\nname = {0:?}\nuplink = {0:?}\nsubnet = {SUBNET:?}\neni = {addresses:?}\n",
-                tenant.name
-            );
-            if let Some(connections) = tenant.connections {
-                let _ = writeln!(text, "connections = {connections}");
-            }
-            if !tenant.timeouts.is_empty() {
-                text.push_str("\n[group.timeouts]\n");
-            }
-            for (phase, seconds) in &tenant.timeouts {
-                let _ = writeln!(text, "{phase} = {seconds}");
-            }
-        }
+        let with_enis = self.tenants.iter().filter(|tenant| tenant.enis != 0);
+        let groups = with_enis.map(TenantPlan::group);
+        text.extend(groups);
+        text.push_str(&self.network);
         text
     }
 }

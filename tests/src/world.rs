@@ -1,6 +1,12 @@
 //! A host with its agent, tenants and environments, all in namespaces of its own.
 
-use std::{collections::BTreeMap, fs, net::SocketAddrV4, path::PathBuf, process::ExitStatus};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::SocketAddrV4,
+    path::PathBuf,
+    process::ExitStatus,
+};
 
 use nix::sys::signal::Signal;
 use vpc_common::drop::DropReason;
@@ -70,6 +76,15 @@ pub struct Environment {
     pub interface: String,
 }
 
+/// What became of a configuration that was read again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reloaded {
+    /// Steps that were performed.
+    pub steps: usize,
+    /// What is not as the file says.
+    pub problems: Vec<String>,
+}
+
 /// Everything a test needs; nothing of it is left when it is dropped.
 #[derive(Debug)]
 pub struct World {
@@ -105,12 +120,6 @@ impl World {
             .iter()
             .map(|tenant| Tenant::new(tenant, &host))
             .collect();
-        let peers: Vec<_> = tenants
-            .iter()
-            .map(|tenant| tenant.netns.name().to_owned())
-            .collect();
-        let config = plan.config(&folder.pins(), &folder.socket(), &peers);
-        fs::write(folder.config(), config).expect("write the configuration");
         let mut world = Self {
             agent: None,
             tenants,
@@ -119,6 +128,7 @@ impl World {
             plan,
             folder,
         };
+        world.write_config();
         for environment in world.plan.environments.clone() {
             world.add_environment(&environment);
         }
@@ -257,16 +267,37 @@ impl World {
         }))
     }
 
+    /// The configuration, as the plan is now.
+    pub fn config_text(&self) -> String {
+        let names = self.tenants.iter().map(|tenant| tenant.netns.name());
+        let peers: Vec<_> = names.map(str::to_owned).collect();
+        let (pins, socket) = (self.folder.pins(), self.folder.socket());
+        self.plan.config(&pins, &socket, &peers)
+    }
+
     /// Writes the configuration anew, as the plan is now.
     pub fn write_config(&self) {
-        let tenants = self.tenants.iter();
-        let peers: Vec<_> = tenants
-            .map(|tenant| tenant.netns.name().to_owned())
-            .collect();
-        let config = self
-            .plan
-            .config(&self.folder.pins(), &self.folder.socket(), &peers);
-        fs::write(self.folder.config(), config).expect("write the configuration");
+        self.write_text(&self.config_text());
+    }
+
+    fn write_text(&self, text: &str) {
+        fs::write(self.folder.config(), text).expect("write the configuration");
+    }
+
+    /// Puts the plan in force as it is now; the error is the agent's sentence.
+    pub fn reload(&self) -> Result<Reloaded, String> {
+        self.reload_text(&self.config_text())
+    }
+
+    /// Puts another text in force as the configuration; the error is the agent's
+    /// sentence.
+    pub fn reload_text(&self, text: &str) -> Result<Reloaded, String> {
+        self.write_text(text);
+        match self.request(&Request::Reload) {
+            Response::Reloaded { steps, problems } => Ok(Reloaded { steps, problems }),
+            Response::Error { message } => Err(message),
+            other => panic!("a reload was expected: {other:?}"),
+        }
     }
 
     /// Detaches an environment; the error is the agent's sentence.
@@ -355,6 +386,21 @@ impl World {
             source: SocketAddrV4::new(RESOURCE, from_port),
             destination: SocketAddrV4::new(eni(0), to_port),
         }
+    }
+
+    /// Asserts that since `before` some packets were dropped, each for one of these
+    /// reasons and for each of them at least one: how many is up to TCP.
+    pub fn assert_only_dropped(&self, before: &BTreeMap<String, u64>, moved: &[DropReason]) {
+        let labels = moved.iter().map(|reason| reason.label().to_owned());
+        let expected: BTreeSet<_> = labels.collect();
+        let mut seen = BTreeSet::new();
+        wait::eventually(PATIENCE, || {
+            let mut totals = self.drop_totals();
+            totals.retain(|reason, count| *count != before.get(reason).copied().unwrap_or(0));
+            seen = totals.into_keys().collect();
+            seen == expected
+        });
+        assert_eq!(seen, expected, "drop counters that moved");
     }
 
     /// Says on stderr what there is to know after a failure.

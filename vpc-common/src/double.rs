@@ -14,11 +14,13 @@ use crate::{
     addr::Addr,
     checksum::Delta,
     layout::*,
-    offload::{Partial, Segments},
+    offload::{OnWire, Partial, Segments},
     packet::{Header, Packet},
+    policy::Words,
     pool,
     state::Timeouts,
     tables::{Insertion, Tables},
+    time::Tick,
     verdict::Awaited,
 };
 
@@ -41,7 +43,15 @@ pub struct Double {
     /// By ENI index.
     pub generations: Vec<AtomicU64>,
     /// By address.
-    pub eni_by_address: HashMap<EniKey, u32>,
+    pub eni_by_address: HashMap<EniKey, EniRef>,
+    /// By ENI index: where its policy begins, + 1.
+    pub policies: Vec<AtomicU64>,
+    /// The words of all policies.
+    pub policy_words: Vec<u64>,
+    /// What rules and routes refused: packets and bytes.
+    pub refusals: Mutex<HashMap<RefusalKey, (u64, u64)>>,
+    /// How many refusals there is room for.
+    pub refusal_capacity: usize,
     /// By index: two per ENI.
     pub pools: Vec<Pool>,
     /// The slab's bitmap.
@@ -119,10 +129,8 @@ impl Double {
         };
         let unused_eni = Eni {
             address: Addr::UNSPECIFIED,
-            subnet: Addr::UNSPECIFIED,
-            router: Addr::UNSPECIFIED,
-            prefix_len: 96,
             uplink: 0,
+            reserved: 0,
             connection_limit: ENI_CONNECTIONS,
             high_water: ENI_CONNECTIONS / 5 * 4,
             timeouts: Timeouts::AWS,
@@ -137,6 +145,10 @@ impl Double {
             eni_states: vec![EniState::default(); enis as usize],
             generations: (0..enis).map(|_| AtomicU64::new(1)).collect(),
             eni_by_address: HashMap::new(),
+            policies: (0..enis).map(|_| AtomicU64::new(0)).collect(),
+            policy_words: Vec::new(),
+            refusals: Mutex::default(),
+            refusal_capacity: usize::MAX,
             pools: (0..enis * POOLS_PER_ENI).map(|_| Pool::empty()).collect(),
             slab,
             blocks: vec![Block::default(); blocks as usize],
@@ -174,6 +186,12 @@ impl Double {
     }
 }
 
+impl Words for Double {
+    fn word(&self, index: u32) -> Option<u64> {
+        self.policy_words.as_slice().word(index)
+    }
+}
+
 impl Tables for Double {
     fn link(&self, ifindex: u32) -> Option<Link> {
         self.links.get(&ifindex).copied()
@@ -201,7 +219,20 @@ impl Tables for Double {
             .get(eni as usize)
             .map_or(0, |generation| generation.load(Relaxed))
     }
-    fn eni_by_address(&self, key: &EniKey) -> Option<u32> {
+    fn policy(&self, eni: u32) -> Option<u32> {
+        let place = self.policies.get(eni as usize)?.load(Relaxed);
+        u32::try_from(place).ok()?.checked_sub(1)
+    }
+    fn refuse(&self, key: &RefusalKey, on_wire: &OnWire, _now: Tick) {
+        let mut refusals = Self::locked(&self.refusals);
+        if !refusals.contains_key(key) && refusals.len() >= self.refusal_capacity {
+            return self.count(Stat::RefusalsOverflowed);
+        }
+        let (packets, bytes) = refusals.entry(*key).or_default();
+        *packets += u64::from(on_wire.packets);
+        *bytes += u64::from(on_wire.bytes);
+    }
+    fn eni_by_address(&self, key: &EniKey) -> Option<EniRef> {
         self.eni_by_address.get(key).copied()
     }
     fn pool(&self, index: u32) -> Option<&Pool> {

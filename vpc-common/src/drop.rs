@@ -117,6 +117,25 @@ drop_reasons! {
     EnvironmentMacUnknown = 40, "environment_mac_unknown";
     /// A device was told to write a checksum over something else: an attempt to change the packet after it was checked.
     ChecksumMisplaced = 41, "checksum_misplaced";
+    /// No egress rule of the environment's security groups allows it.
+    SgEgress = 42, "sg_egress";
+    /// The subnet's network ACL does not let it out.
+    NaclOut = 43, "nacl_out";
+    /// The subnet's network ACL does not let the reply in.
+    NaclIn = 44, "nacl_in";
+    /// The route that matches has lost its target.
+    Blackhole = 45, "blackhole";
+    /// The ENI has no rules and routes in force yet.
+    NoPolicy = 46, "no_policy";
+}
+
+impl DropReason {
+    /// Whether rules or routes refused the packet: what flow logs report as REJECT.
+    #[inline(always)]
+    pub const fn is_refusal(number: u32) -> bool {
+        number == Self::NoRoute as u32
+            || (number >= Self::SgEgress as u32 && number <= Self::NoPolicy as u32)
+    }
 }
 
 #[cfg(test)]

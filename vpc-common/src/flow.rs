@@ -8,13 +8,14 @@
 //! slot open.
 
 use crate::{
-    addr::Addr,
     drop::DropReason,
+    judge::{self, Admission, Outlook},
     layout::{
-        Eni, EniState, Environment, EnvironmentState, Event, FlowKey, FlowRef, GROUP_ENIS, Group,
-        NextHopKey, POOLS_PER_ENI, Slot, Stat,
+        Decision, EniState, Environment, EnvironmentState, Event, FlowKey, FlowRef, GROUP_ENIS,
+        Group, POOLS_PER_ENI, Slot, Stat,
     },
     offload::OnWire,
+    policy,
     pool::{self, Claim, ClaimError},
     state::{self, Direction, Phase, State, TCP, UDP, tcp_flags},
     tables::{Insertion, Tables},
@@ -85,17 +86,17 @@ impl Opened {
 
     /// There is an open flow; it may be another CPU's.
     #[inline(always)]
-    const fn flow(flow: FlowRef) -> Self {
+    pub(crate) const fn flow(flow: FlowRef) -> Self {
         Self(flow.slot as u64 & Self::INDEX | (flow.epoch as u64) << 32)
     }
 
     #[inline(always)]
-    const fn refused(reason: DropReason) -> Self {
+    pub(crate) const fn refused(reason: DropReason) -> Self {
         Self(reason as u64 | Self::REFUSED)
     }
 
     #[inline(always)]
-    const fn unresolved(eni: u32) -> Self {
+    pub(crate) const fn unresolved(eni: u32) -> Self {
         Self(eni as u64 & Self::INDEX | Self::UNRESOLVED)
     }
 
@@ -137,73 +138,6 @@ impl Opened {
     }
 }
 
-/// What policy and routing say of a flow, and the generation they are of.
-struct Verdict {
-    generation: u64,
-    next_hop: u32,
-}
-
-enum Judged {
-    Allowed(Verdict),
-    Refused(DropReason),
-    Unresolved,
-}
-
-/// Judges a flow on an ENI: the seam where policy joins. The generation is read
-/// before anything it stands for, so that a verdict is never newer than its label.
-#[inline(always)]
-fn judge<T: Tables>(tables: &T, eni_index: u32, remote: Addr) -> Judged {
-    let generation = tables.generation(eni_index);
-    let Some(eni) = tables.eni(eni_index) else {
-        return Judged::Refused(DropReason::NoRoute);
-    };
-    let Some(address) = route(eni, remote) else {
-        return Judged::Refused(DropReason::NoRoute);
-    };
-    let key = NextHopKey {
-        uplink: eni.uplink,
-        address,
-    };
-    match tables.next_hop_index(&key) {
-        Some(index)
-            if tables
-                .next_hop(index)
-                .is_some_and(|hop| hop.mac.load() != 0) =>
-        {
-            Judged::Allowed(Verdict {
-                generation,
-                next_hop: index,
-            })
-        }
-        _ => Judged::Unresolved,
-    }
-}
-
-/// The neighbour that a destination is reached by: itself inside the subnet, the
-/// subnet's router outside.
-#[inline(always)]
-pub fn route(eni: &Eni, remote: Addr) -> Option<Addr> {
-    if remote.shares_prefix(eni.subnet, eni.prefix_len) {
-        return Some(remote);
-    }
-    (!eni.router.is_unspecified()).then_some(eni.router)
-}
-
-/// Judges an open flow again after its ENI's generation moved.
-#[inline(always)]
-pub fn judge_again<T: Tables>(tables: &T, slot: &Slot) -> Opened {
-    match judge(tables, slot.eni() as u32, slot.remote()) {
-        Judged::Allowed(verdict) => {
-            let outside = slot.next_hop.load() & 0xffff;
-            slot.next_hop.store(verdict.next_hop << 16 | outside);
-            slot.verdict_generation.store(verdict.generation as u32);
-            Opened::flow(FlowRef { slot: 0, epoch: 0 })
-        }
-        Judged::Refused(reason) => Opened::refused(reason),
-        Judged::Unresolved => Opened::unresolved(slot.eni() as u32),
-    }
-}
-
 /// Opens a flow for an environment's packet that belongs to none.
 #[inline(always)]
 pub fn open<T: Tables>(tables: &T, new: &NewFlow) -> Opened {
@@ -213,30 +147,19 @@ pub fn open<T: Tables>(tables: &T, new: &NewFlow) -> Opened {
     else {
         return Opened::refused(DropReason::LinkUnknown);
     };
-    if !new.key.remote.v4().is_unicast() {
-        return Opened::refused(DropReason::DestinationNotUnicast);
-    }
-    if new.key.remote == environment.gateway {
-        return Opened::refused(DropReason::ToGateway);
-    }
     let Some(group) = tables.group(environment.group) else {
         return Opened::refused(DropReason::NoRoute);
     };
-    // An emptied group names no ENI: what stands in its list is not its own.
-    if group.count == 0 {
-        return Opened::refused(DropReason::NoRoute);
-    }
-    let verdict = match judge(tables, group.enis[0], new.key.remote) {
-        Judged::Allowed(verdict) => verdict,
-        Judged::Refused(reason) => return Opened::refused(reason),
-        Judged::Unresolved => return Opened::unresolved(group.enis[0]),
+    let admission = match judge::admission(tables, new) {
+        Ok(admission) => admission,
+        Err(why) => return why,
     };
     if state.flows.fetch_add(1) >= environment.flow_quota as u64 {
         state.flows.fetch_add(u64::MAX);
         return Opened::refused(DropReason::EnvironmentQuota);
     }
     let settled = if within_rate(environment, state, new.moment.ns) {
-        settle(tables, new, group, &verdict)
+        settle(tables, new, group, &admission)
     } else {
         Settled::Refused(DropReason::NewFlowRate)
     };
@@ -298,12 +221,12 @@ enum Settled {
 
 /// Claims a place for the flow and opens it there.
 #[inline(always)]
-fn settle<T: Tables>(tables: &T, new: &NewFlow, group: &Group, verdict: &Verdict) -> Settled {
+fn settle<T: Tables>(tables: &T, new: &NewFlow, group: &Group, admission: &Admission) -> Settled {
     let place = match claim_in_group(tables, group, new) {
         Ok(place) => place,
         Err(reason) => return Settled::Refused(reason),
     };
-    let settled = fill(tables, new, verdict, place);
+    let settled = fill(tables, new, admission, place);
     if !matches!(settled, Settled::Mine(_)) {
         pool::release(tables, place.claim.slot);
         leave(tables, place.eni);
@@ -314,7 +237,7 @@ fn settle<T: Tables>(tables: &T, new: &NewFlow, group: &Group, verdict: &Verdict
 /// Fills the slot of a claimed port, links it and opens it; on failure the slot
 /// is free again and the port still claimed.
 #[inline(always)]
-fn fill<T: Tables>(tables: &T, new: &NewFlow, verdict: &Verdict, place: Place) -> Settled {
+fn fill<T: Tables>(tables: &T, new: &NewFlow, admission: &Admission, place: Place) -> Settled {
     let Some(slot) = tables.slot(place.claim.slot) else {
         return Settled::Refused(DropReason::SlabExhausted);
     };
@@ -326,7 +249,7 @@ fn fill<T: Tables>(tables: &T, new: &NewFlow, verdict: &Verdict, place: Place) -
         tables.count(Stat::SlotConflicts);
         return Settled::Refused(DropReason::PortsContended);
     }
-    write(slot, new, verdict, place);
+    write(tables, slot, new, admission, place);
     let flow = FlowRef {
         slot: place.claim.slot,
         epoch,
@@ -352,15 +275,29 @@ fn fill<T: Tables>(tables: &T, new: &NewFlow, verdict: &Verdict, place: Place) -
 }
 
 #[inline(always)]
-fn write(slot: &Slot, new: &NewFlow, verdict: &Verdict, place: Place) {
-    let outside = crate::addr::Port::new(place.claim.port).to_wire() as u32;
+fn write<T: Tables>(tables: &T, slot: &Slot, new: &NewFlow, admission: &Admission, place: Place) {
+    let Outlook {
+        eni,
+        generation,
+        row,
+    } = admission.outlook;
+    let port = place.claim.port;
+    let reply_denied = policy::into(tables, row, new.key.protocol, port) != 0;
+    // Judged for the first ENI of the group, and placed on another: that one's
+    // generation is another count, so the flow is judged for it before it goes on.
+    let generation = if place.eni == eni {
+        generation
+    } else {
+        tables.generation(place.eni).wrapping_sub(1)
+    };
+    let outside = crate::addr::Port::new(port);
+    let decision = Decision::new(generation as u32, admission.next_hop, reply_denied, outside);
     let (inside, remote) = (new.key.inside_port.to_wire(), new.key.remote_port.to_wire());
-    slot.verdict_generation.store(verdict.generation as u32);
+    slot.decision.store(decision.0);
     slot.set_remote(new.key.remote);
     slot.owners
         .store((new.key.environment as u32) << 16 | place.eni);
     slot.ports.store((inside as u32) << 16 | remote as u32);
-    slot.next_hop.store(verdict.next_hop << 16 | outside);
     slot.generation.store(new.key.generation);
     slot.begin(new.moment.tick, new.expected_ack);
 }

@@ -1,37 +1,36 @@
 //! From an environment into the VPC, in three steps:
 //!
 //! * [`straight`]: parse, look up, rewrite — what a packet of an open flow takes;
-//! * [`open`]: opens the flow of a packet that has none, after which the packet
-//!   goes straight;
+//! * [`open`]: opens the flow of a packet that has none, or decides again on one whose
+//!   rules changed, after which the packet goes straight;
 //! * [`aside`]: what few packets take: ARP, ICMP, later fragments, answers, handing
 //!   over to the agent.
 //!
 //! Each parses the packet on its own, so that none has to keep what another needs.
 
+mod aside;
+
 use crate::{
     addr::{self, Addr, Mac, V4},
-    answer::{self, Error, Station},
     drop::DropReason,
     flow::{self, Moment, NewFlow, Opened},
-    fragment,
-    layout::{
-        Eni, Environment, FlowKey, FlowRef, Fragment, Link, NextHopKey, Owner, Slot, Stat, Uplink,
-    },
+    judge::Refused,
+    layout::{Eni, Environment, FlowKey, Link, Owner, Slot, Stat, Uplink},
     offload::{Checksum, OnWire},
     packet::Packet,
-    quoted,
     rewrite::{self, Rewrite},
-    state::{self, Direction, ICMP, TCP, UDP},
+    state::{self, Direction, TCP, UDP},
     tables::Tables,
     transport,
-    verdict::{Arrival, Awaited, Kind, Port, Step, Verdict},
+    verdict::{Arrival, Kind, Port, Step, Verdict},
     wire::{
-        arp::{self, Arp},
         ethernet::{self, Ethernet},
-        icmp::{self, Icmp},
         ipv4,
     },
 };
+
+/// How often a packet is taken to be opened for at most.
+const OPENINGS: u32 = 2;
 
 /// Decides on a packet that arrived on an interface with the environments'
 /// program, and rewrites it.
@@ -43,11 +42,14 @@ pub fn from_environment<T: Tables, P: Packet>(
     moment: Moment,
 ) -> Verdict {
     let mut verdict = packet.straight(tables, ifindex, moment);
-    if verdict == Verdict::OPEN {
+    let mut round = 0;
+    // Once more, if rules changed between opening and going straight.
+    while round < OPENINGS && verdict == Verdict::OPEN {
         verdict = packet.open(tables, ifindex, moment);
         if verdict == Verdict::OPEN {
             verdict = packet.straight(tables, ifindex, moment);
         }
+        round += 1;
     }
     match verdict.kind() {
         Kind::Aside => packet.aside(tables, ifindex, moment, Aside(verdict.step())),
@@ -71,7 +73,8 @@ pub fn straight<T: Tables, P: Packet>(
     From::run(tables, ifindex, moment, |from| from.frame(packet))
 }
 
-/// Opens the flow of a packet; [`Kind::Open`] when it is open.
+/// Opens the flow of a packet, or decides on it again; [`Kind::Open`] when it may go
+/// on.
 #[inline(always)]
 pub fn open<T: Tables, P: Packet>(
     tables: &T,
@@ -132,6 +135,7 @@ struct From<'t, T> {
 struct Way<'t> {
     eni: &'t Eni,
     uplink: &'t Uplink,
+    uplink_index: u32,
     next_hop: Mac,
 }
 
@@ -234,7 +238,7 @@ impl<'t, T: Tables> From<'t, T> {
             self.tables.count(Stat::ChecksumsCompleted);
         }
         flow::account(slot, Direction::Forward, &on_wire, self.arrival.moment.tick);
-        Ok(Verdict::send(Port::uplink(way.eni.uplink)))
+        Ok(Verdict::send(Port::uplink(way.uplink_index)))
     }
 
     #[inline(always)]
@@ -262,13 +266,6 @@ impl<'t, T: Tables> From<'t, T> {
     fn open<P: Packet>(&self, packet: &mut P) -> Step<Verdict> {
         let ip = self.parse(packet)?;
         let transport = transport::parse(packet, &ip)?;
-        if !ip.destination.is_unicast() {
-            return Err(DropReason::DestinationNotUnicast.into());
-        }
-        if ip.protocol == TCP && !transport.is_syn() {
-            return Ok(Aside::verdict(Aside::RESET, 0));
-        }
-        self.learn_mac(packet);
         let new = NewFlow {
             key: self.key(
                 ip.destination,
@@ -279,55 +276,90 @@ impl<'t, T: Tables> From<'t, T> {
             moment: self.arrival.moment,
             expected_ack: transport.segment.sequence.wrapping_add(1),
         };
-        if let Some((flow, _, state)) = flow::lookup(self.tables, &new.key) {
-            // Another CPU opened it meanwhile, or it is closing and begins anew.
-            let open = !state::reopens(state.phase()) || self.tables.reopen(flow.slot, state, &new);
-            return if open {
-                Ok(Verdict::OPEN)
-            } else {
-                Err(DropReason::FlowSetupRace.into())
-            };
+        if let Some((flow, slot, state)) = flow::lookup(self.tables, &new.key) {
+            let eni = slot.eni() as u32;
+            if transport.is_syn() && state::reopens(state.phase()) {
+                let admitted = self.tables.admit(&new);
+                if !admitted.is_flow() {
+                    return self.judged(packet, admitted, &new.key, eni);
+                }
+                if !self.tables.reopen(flow.slot, state, &new) {
+                    return Err(DropReason::FlowSetupRace.into());
+                }
+            }
+            let judged = self.tables.judge_again(slot);
+            return self.judged(packet, judged, &new.key, eni);
         }
+        if !ip.destination.is_unicast() {
+            return Err(DropReason::DestinationNotUnicast.into());
+        }
+        if ip.protocol == TCP && !transport.is_syn() {
+            return Ok(Aside::verdict(Aside::RESET, 0));
+        }
+        self.learn_mac(packet);
         let mut opened = self.tables.open(&new);
         if opened.is_exhausted() && flow::reclaim(self.tables, &new) {
             opened = self.tables.open(&new);
         }
-        Ok(Self::judged(opened))
+        let group = self.tables.group(self.environment.group);
+        let eni = group.map_or(0, |group| group.enis[0]);
+        self.judged(packet, opened, &new.key, eni)
     }
 
-    /// The verdict that goes with the opening or judging of a flow.
+    /// The verdict that goes with the opening or judging of a flow; what rules or
+    /// routes refuse is remembered. The packet is parsed again for that, rather than
+    /// kept at hand by everybody who is not refused.
     #[inline(always)]
-    fn judged(opened: Opened) -> Verdict {
+    fn judged<P: Packet>(
+        &self,
+        packet: &P,
+        opened: Opened,
+        key: &FlowKey,
+        eni: u32,
+    ) -> Step<Verdict> {
         if opened.is_flow() {
-            return Verdict::OPEN;
+            return Ok(Verdict::OPEN);
         }
-        match opened.unresolved_eni() {
-            Some(eni) => Aside::verdict(Aside::UNRESOLVED, eni),
-            None => Verdict::drop_number(opened.reason_number()),
+        if let Some(eni) = opened.unresolved_eni() {
+            return Ok(Aside::verdict(Aside::UNRESOLVED, eni));
         }
+        let reason = opened.reason_number();
+        if DropReason::is_refusal(reason) {
+            let ip = self.parse(packet)?;
+            let header_len = transport::parse(packet, &ip)?.header_len;
+            let on_wire = OnWire::of(packet.segments(), &ip, header_len);
+            let (refused, now) = (Refused::forward(eni, reason), self.arrival.moment.tick);
+            self.tables.note_refusal(key, refused, &on_wire, now);
+        }
+        Ok(Verdict::drop_number(reason))
     }
 
-    /// The way out of a flow, judged again if its ENI's generation moved.
+    /// The way out of a flow as it was decided; [`Verdict::OPEN`] if that is to be done
+    /// again.
     #[inline(always)]
     fn way<P: Packet>(&self, packet: &P, slot: &Slot) -> Step<Way<'t>> {
-        let eni_index = slot.eni() as u32;
-        if slot.verdict_generation.load() != self.tables.generation(eni_index) as u32 {
-            let judged = self.tables.judge_again(slot);
-            if !judged.is_flow() {
-                return Err(Self::judged(judged));
-            }
+        let (eni_index, decision) = (slot.eni() as u32, slot.decision());
+        let is_current = decision.is_of(self.tables.generation(eni_index));
+        if !is_current || decision.next_hop() == 0 {
+            return Err(Verdict::OPEN);
         }
         let eni = self.tables.eni(eni_index).ok_or(DropReason::NoRoute)?;
-        let uplink = self.tables.uplink(eni.uplink).ok_or(DropReason::NoRoute)?;
+        let hop = self.tables.next_hop(decision.next_hop());
+        let hop = hop.ok_or(DropReason::NoRoute)?;
+        let uplink_index = hop.uplink.load();
+        let uplink = self
+            .tables
+            .uplink(uplink_index)
+            .ok_or(DropReason::NoRoute)?;
         if !packet.reaches(uplink.has_xdp()) {
             return Err(Verdict::PASS);
         }
-        let next_hop = self.tables.next_hop(slot.next_hop() as u32);
-        match next_hop.map_or(0, |next_hop| next_hop.mac.load()) {
+        match hop.mac.load() {
             0 => Err(Aside::verdict(Aside::UNRESOLVED, eni_index)),
             mac => Ok(Way {
                 eni,
                 uplink,
+                uplink_index,
                 next_hop: Mac::from_word(mac),
             }),
         }
@@ -375,217 +407,5 @@ impl<'t, T: Tables> From<'t, T> {
         {
             state.mac.store(word);
         }
-    }
-}
-
-/// The steps beside the straight way.
-impl<'t, T: Tables> From<'t, T> {
-    #[inline(always)]
-    fn gateway(&self) -> Station {
-        Station {
-            mac: Mac::GATEWAY,
-            address: self.environment.gateway.v4(),
-        }
-    }
-
-    #[inline(always)]
-    fn aside<P: Packet>(&self, packet: &mut P, step: Aside) -> Step<Verdict> {
-        let what = step.0 & 0xff;
-        if what == Aside::OTHER {
-            return self.other(packet);
-        }
-        let ip = self.parse(packet)?;
-        match what {
-            Aside::TOO_BIG => {
-                let error = Error::fragmentation_needed(step.argument() as u16);
-                Ok(self.error(packet, &ip, error, DropReason::FragmentationNeeded))
-            }
-            Aside::UNRESOLVED => self.unresolved(packet, &ip, step.argument()),
-            Aside::RESET => {
-                let transport = transport::parse(packet, &ip)?;
-                let built = answer::tcp_reset(packet, &ip, &transport, Mac::GATEWAY);
-                Ok(Verdict::answered(built, Some(DropReason::TcpMidStream)))
-            }
-            _ => Ok(self.error(packet, &ip, Error::TIME_EXCEEDED, DropReason::TtlExpired)),
-        }
-    }
-
-    #[inline(always)]
-    fn other<P: Packet>(&self, packet: &mut P) -> Step<Verdict> {
-        let ethernet = packet
-            .header::<Ethernet>(0)
-            .ok_or(DropReason::FrameTruncated)?;
-        match ethernet.ethertype {
-            _ if packet.is_tagged() => return Err(DropReason::VlanTagged.into()),
-            ethernet::IPV4 => {}
-            ethernet::ARP => return self.arp(packet),
-            ethernet::VLAN | ethernet::QINQ => return Err(DropReason::VlanTagged.into()),
-            _ => return Err(DropReason::EthertypeUnsupported.into()),
-        }
-        let ip = self.parse(packet)?;
-        fragment::check(&ip)?;
-        // What is for the gateway goes no further (RFC 1812 §5.3.1).
-        if ip.ttl <= 1 && ip.destination != self.environment.gateway.v4() {
-            return Ok(self.error(packet, &ip, Error::TIME_EXCEEDED, DropReason::TtlExpired));
-        }
-        match ip.protocol {
-            UDP => self.later_fragment(packet, &ip),
-            ICMP => self.icmp(packet, &ip),
-            _ => Err(DropReason::ProtocolUnsupported.into()),
-        }
-    }
-
-    /// Hands over a packet whose next hop is not known.
-    #[inline(always)]
-    fn unresolved<P: Packet>(&self, packet: &P, ip: &ipv4::View, eni: u32) -> Step<Verdict> {
-        let eni = self.tables.eni(eni).ok_or(DropReason::NoRoute)?;
-        // An ICMP error goes where the packet that it quotes came from.
-        let address = flow::route(eni, Addr::from_v4(ip.destination)).ok_or(DropReason::NoRoute)?;
-        let key = NextHopKey {
-            uplink: eni.uplink,
-            address,
-        };
-        Ok(self.hand_over(packet, &Awaited::NextHop(key, eni.address)))
-    }
-
-    /// Hands the packet to the agent.
-    #[inline(always)]
-    fn hand_over<P: Packet>(&self, packet: &P, awaited: &Awaited) -> Verdict {
-        match packet.hand_over(Owner::environment(self.arrival.index), awaited) {
-            Some(()) => {
-                self.tables.count(Stat::Punts);
-                Verdict::HANDED_OVER
-            }
-            None => DropReason::PuntOverflow.into(),
-        }
-    }
-
-    /// Leaves a note for the later fragments of a datagram.
-    #[inline(always)]
-    fn note_first(&self, flow: FlowRef, ip: &ipv4::View, outside_id: u16) {
-        let key = fragment::key(&self.arrival, self.environment.generation, ip);
-        let created = self.arrival.moment.tick.0;
-        self.tables.insert_fragment(
-            &key,
-            &Fragment {
-                flow,
-                created,
-                outside_id,
-                reserved: 0,
-            },
-        );
-    }
-
-    #[inline(always)]
-    fn later_fragment<P: Packet>(&self, packet: &mut P, ip: &ipv4::View) -> Step<Verdict> {
-        let key = fragment::key(&self.arrival, self.environment.generation, ip);
-        let Some(found) = fragment::find(self.tables, &key, self.arrival.moment.tick) else {
-            return Ok(self.hand_over(packet, &Awaited::Fragment(key)));
-        };
-        let (slot, _) =
-            flow::resolve(self.tables, found.flow).ok_or(DropReason::FragmentUnknown)?;
-        let way = self.way_beside(packet, ip, slot)?;
-        if ip.total_len > way.uplink.mtu {
-            return Err(DropReason::FragmentationNeeded.into());
-        }
-        let rewrite = self.rewrite(&way, slot, found.outside_id);
-        rewrite::apply_network(packet, ip, &rewrite)?;
-        flow::account(
-            slot,
-            Direction::Forward,
-            &OnWire::one(ip),
-            self.arrival.moment.tick,
-        );
-        Ok(Verdict::send(Port::uplink(way.eni.uplink)))
-    }
-
-    /// [`From::way`] for a packet beside the straight way: what it cannot do, the
-    /// packet waits for with the agent, or is dropped.
-    #[inline(always)]
-    fn way_beside<P: Packet>(&self, packet: &P, ip: &ipv4::View, slot: &Slot) -> Step<Way<'t>> {
-        match self.way(packet, slot) {
-            Err(verdict) if matches!(verdict.kind(), Kind::Aside) => {
-                Err(self.unresolved(packet, ip, slot.eni() as u32)?)
-            }
-            way => way,
-        }
-    }
-
-    #[inline(always)]
-    fn icmp<P: Packet>(&self, packet: &mut P, ip: &ipv4::View) -> Step<Verdict> {
-        let header = packet
-            .header::<Icmp>(ip.l4())
-            .ok_or(DropReason::L4Truncated)?;
-        if ip.payload_len() < icmp::LEN {
-            return Err(DropReason::L4Truncated.into());
-        }
-        if header.is_error() {
-            return self.icmp_error(packet, ip);
-        }
-        let for_gateway = ip.destination == self.environment.gateway.v4();
-        if header.kind[0] == icmp::ECHO_REQUEST && for_gateway {
-            let built = answer::echo_reply(packet, ip, self.gateway());
-            return Ok(Verdict::answered(built, None));
-        }
-        Err(DropReason::IcmpQuery.into())
-    }
-
-    /// An error about a reply: the environment quotes the packet as it got it.
-    #[inline(always)]
-    fn icmp_error<P: Packet>(&self, packet: &mut P, ip: &ipv4::View) -> Step<Verdict> {
-        let quote = quoted::parse(packet, ip)?;
-        if quote.destination != self.environment.address.v4() || quote.source != ip.destination {
-            return Err(DropReason::IcmpMalformed.into());
-        }
-        let key = self.key(
-            quote.source,
-            quote.protocol,
-            quote.destination_port,
-            quote.source_port,
-        );
-        let (_, slot, _) = flow::lookup(self.tables, &key).ok_or(DropReason::IcmpUnmatched)?;
-        let way = self.way_beside(packet, ip, slot)?;
-        let id = self.outside_id(slot, ip, 1);
-        let rewrite = self.rewrite(&way, slot, id);
-        quoted::apply(packet, ip, &quote, &rewrite)?;
-        rewrite::apply_network(packet, ip, &rewrite)?;
-        Ok(Verdict::send(Port::uplink(way.eni.uplink)))
-    }
-
-    /// Tells the environment why its packet went no further.
-    #[inline(always)]
-    fn error<P: Packet>(
-        &self,
-        packet: &mut P,
-        ip: &ipv4::View,
-        error: Error,
-        reason: DropReason,
-    ) -> Verdict {
-        // No error about an error, a later fragment, or what went to many
-        // (RFC 1122 §3.2.2).
-        if ip.protocol == ICMP || ip.is_later_fragment() || !ip.destination.is_unicast() {
-            return reason.into();
-        }
-        let built = answer::icmp_error(packet, ip, self.gateway(), error);
-        Verdict::answered(built, Some(reason))
-    }
-
-    #[inline(always)]
-    fn arp<P: Packet>(&self, packet: &mut P) -> Step<Verdict> {
-        let arp = packet
-            .header::<Arp>(ethernet::LEN)
-            .ok_or(DropReason::FrameTruncated)?;
-        let for_gateway = arp.is_ipv4_over_ethernet()
-            && arp.operation == arp::REQUEST
-            && arp.target.v4() == self.environment.gateway.v4();
-        if !for_gateway {
-            return Err(DropReason::ArpIgnored.into());
-        }
-        if !packet.partial().is_none() {
-            return Err(DropReason::ChecksumMisplaced.into());
-        }
-        self.learn_mac(packet);
-        let built = answer::arp_reply(packet, self.gateway());
-        Ok(Verdict::answered(built, None))
     }
 }

@@ -31,11 +31,13 @@ pub mod flow;
 pub mod flow_index;
 pub mod forward;
 pub mod fragment;
+pub mod judge;
 pub mod layout;
 pub mod offload;
 pub mod packet;
 #[cfg(any(test, feature = "double"))]
 pub mod packet_table;
+pub mod policy;
 pub mod pool;
 #[cfg(test)]
 mod properties;

@@ -52,6 +52,12 @@ impl Partial {
     pub const fn to_word(self) -> u32 {
         self.0
     }
+
+    /// The inverse of [`Partial::to_word`].
+    #[inline(always)]
+    pub const fn from_word(word: u32) -> Self {
+        Self(word)
+    }
 }
 
 /// How the transport checksum of an IPv4 packet stands.

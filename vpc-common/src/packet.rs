@@ -7,7 +7,7 @@ use crate::{
     forward::{self, Aside},
     layout::Owner,
     offload::{Partial, Segments},
-    rewrite,
+    reply, rewrite,
     tables::Tables,
     verdict::{Awaited, Verdict},
 };
@@ -129,6 +129,28 @@ pub trait Packet {
         Self: Sized,
     {
         forward::aside(tables, self, ifindex, moment, step)
+    }
+
+    /// [`reply::straight`]; as for [`Packet::straight`].
+    fn reply<T: Tables>(&mut self, tables: &T, ifindex: u32, moment: Moment) -> Verdict
+    where
+        Self: Sized,
+    {
+        reply::straight(tables, self, ifindex, moment)
+    }
+
+    /// [`reply::aside`]; as for [`Packet::straight`].
+    fn reply_aside<T: Tables>(
+        &mut self,
+        tables: &T,
+        ifindex: u32,
+        moment: Moment,
+        step: reply::Aside,
+    ) -> Verdict
+    where
+        Self: Sized,
+    {
+        reply::aside(tables, self, ifindex, moment, step)
     }
 
     /// Hands the packet as it is to the agent, to come back when what it waits for

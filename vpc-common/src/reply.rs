@@ -9,7 +9,9 @@ use crate::{
     drop::DropReason,
     flow::{self, Moment},
     fragment,
-    layout::{EniKey, Environment, FlowRef, Fragment, Link, NextHopKey, Owner, Slot, Stat, Uplink},
+    layout::{
+        EniKey, EniRef, Environment, FlowRef, Fragment, Link, NextHopKey, Owner, Slot, Stat, Uplink,
+    },
     offload::{Checksum, OnWire},
     packet::Packet,
     pool, quoted,
@@ -17,7 +19,7 @@ use crate::{
     state::{Direction, ICMP, State, TCP, UDP},
     tables::Tables,
     transport,
-    verdict::{Arrival, Awaited, Port, Step, Verdict},
+    verdict::{Arrival, Awaited, Kind, Port, Step, Verdict},
     wire::{
         arp::{self, Arp},
         ethernet::{self, Ethernet},
@@ -26,7 +28,8 @@ use crate::{
     },
 };
 
-/// Decides on a packet that arrived on an uplink, and rewrites it.
+/// Decides on a packet that arrived on an uplink, and rewrites it: as on the way into
+/// the VPC, what few packets take is a step of its own.
 #[inline(always)]
 pub fn from_uplink<T: Tables, P: Packet>(
     tables: &T,
@@ -34,23 +37,59 @@ pub fn from_uplink<T: Tables, P: Packet>(
     ifindex: u32,
     moment: Moment,
 ) -> Verdict {
-    let link = tables
-        .link(ifindex)
-        .filter(|link| link.kind == Link::UPLINK);
-    let Some(uplink) = link.and_then(|link| tables.uplink(link.index)) else {
-        return DropReason::LinkUnknown.into();
-    };
-    let index = link.map_or(0, |link| link.index);
-    let from = From {
-        tables,
-        uplink,
-        arrival: Arrival {
-            ifindex,
-            index,
-            moment,
-        },
-    };
-    from.frame(packet)
+    let mut verdict = packet.reply(tables, ifindex, moment);
+    let mut round = 0;
+    // Once more, if rules changed between judging and going straight.
+    while round < JUDGINGS && verdict.kind() == Kind::Aside {
+        verdict = packet.reply_aside(tables, ifindex, moment, Aside(verdict.step()));
+        if verdict == Verdict::OPEN {
+            verdict = packet.reply(tables, ifindex, moment);
+        }
+        round += 1;
+    }
+    match verdict.kind() {
+        Kind::Aside | Kind::Open => DropReason::FlowSetupRace.into(),
+        _ => verdict,
+    }
+}
+
+/// How often a reply's flow is judged at most.
+const JUDGINGS: u32 = 2;
+
+/// A step beside the straight way: what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Aside(pub u64);
+
+impl Aside {
+    /// Whatever is no TCP or UDP packet with ports in it for an ENI.
+    const OTHER: u64 = 0;
+    /// The flow has to be judged again; [`Verdict::OPEN`] when it was.
+    const JUDGE: u64 = 1;
+    /// The packet is larger than the environment's MTU: tell its sender.
+    const TOO_BIG: u64 = 2;
+}
+
+/// Decides on a reply of an open flow; [`Kind::Aside`] says which step decides instead.
+#[inline(always)]
+pub fn straight<T: Tables, P: Packet>(
+    tables: &T,
+    packet: &mut P,
+    ifindex: u32,
+    moment: Moment,
+) -> Verdict {
+    From::run(tables, ifindex, moment, |from| from.frame(packet))
+}
+
+/// Takes a step beside the straight way.
+#[inline(always)]
+pub fn aside<T: Tables, P: Packet>(
+    tables: &T,
+    packet: &mut P,
+    ifindex: u32,
+    moment: Moment,
+    step: Aside,
+) -> Verdict {
+    From::run(tables, ifindex, moment, |from| from.aside(packet, step))
 }
 
 struct From<'t, T> {
@@ -67,8 +106,81 @@ struct Way<'t> {
 }
 
 impl<'t, T: Tables> From<'t, T> {
+    /// Takes a step for the uplink behind an interface.
+    #[inline(always)]
+    fn run(
+        tables: &'t T,
+        ifindex: u32,
+        moment: Moment,
+        step: impl FnOnce(&Self) -> Verdict,
+    ) -> Verdict {
+        let unknown = Verdict::from(DropReason::LinkUnknown);
+        let Some(link) = tables.link(ifindex) else {
+            return unknown;
+        };
+        let Some(uplink) = tables.uplink(link.index) else {
+            return unknown;
+        };
+        if link.kind != Link::UPLINK {
+            return unknown;
+        }
+        step(&Self {
+            tables,
+            uplink,
+            arrival: Arrival {
+                ifindex,
+                index: link.index,
+                moment,
+            },
+        })
+    }
+
     #[inline(always)]
     fn frame<P: Packet>(&self, packet: &mut P) -> Verdict {
+        let Some(ethernet) = packet.header::<Ethernet>(0) else {
+            return Verdict::aside(Aside::OTHER);
+        };
+        let is_ours = ethernet.destination == self.uplink.mac
+            && ethernet.ethertype == ethernet::IPV4
+            && !packet.is_tagged();
+        if !is_ours {
+            return Verdict::aside(Aside::OTHER);
+        }
+        self.to_eni(packet, |packet, ip, eni| {
+            let has_ports = ip.protocol == TCP && !ip.is_fragment()
+                || ip.protocol == UDP && !ip.is_later_fragment();
+            if has_ports && ip.checksum != Checksum::Misplaced {
+                return self.datagram(packet, ip, eni);
+            }
+            Ok(Verdict::aside(Aside::OTHER))
+        })
+    }
+
+    /// Does what is to be done with an IPv4 packet to an ENI.
+    #[inline(always)]
+    fn to_eni<P: Packet>(
+        &self,
+        packet: &mut P,
+        step: impl FnOnce(&mut P, &ipv4::View, EniRef) -> Step<Verdict>,
+    ) -> Verdict {
+        let ip = match ipv4::parse(packet, ethernet::LEN) {
+            Ok(ip) => ip,
+            Err(reason) => return self.not_ours(reason),
+        };
+        let address = Addr::from_v4(ip.destination);
+        let key = EniKey::new(self.arrival.index, address);
+        let Some(eni) = self.tables.eni_by_address(&key) else {
+            return self.not_ours(DropReason::NotAnEni);
+        };
+        let (Ok(verdict) | Err(verdict)) = step(packet, &ip, eni);
+        verdict.of(Owner::eni(eni.index()))
+    }
+
+    #[inline(always)]
+    fn aside<P: Packet>(&self, packet: &mut P, step: Aside) -> Verdict {
+        if step.0 != Aside::OTHER {
+            return self.to_eni(packet, |packet, ip, eni| self.again(packet, ip, eni, step));
+        }
         let owner = Owner::uplink(self.arrival.index);
         let Some(ethernet) = packet.header::<Ethernet>(0) else {
             return Verdict::from(DropReason::FrameTruncated).of(owner);
@@ -76,12 +188,45 @@ impl<'t, T: Tables> From<'t, T> {
         let for_link = ethernet.destination == self.uplink.mac;
         match ethernet.ethertype {
             _ if packet.is_tagged() => self.not_ours(DropReason::VlanTagged),
-            ethernet::IPV4 if for_link => self.ipv4(packet),
+            ethernet::IPV4 if for_link => {
+                self.to_eni(packet, |packet, ip, eni| self.other(packet, ip, eni))
+            }
             ethernet::ARP => self.arp(packet).of(owner),
             ethernet::IPV4 => self.not_ours(DropReason::NotForLink),
             ethernet::VLAN | ethernet::QINQ => self.not_ours(DropReason::VlanTagged),
             _ => self.not_ours(DropReason::EthertypeUnsupported),
         }
+    }
+
+    /// A reply that could not go straight.
+    #[inline(always)]
+    fn again<P: Packet>(
+        &self,
+        packet: &mut P,
+        ip: &ipv4::View,
+        eni: EniRef,
+        step: Aside,
+    ) -> Step<Verdict> {
+        let transport = transport::parse(packet, ip)?;
+        let (_, slot, _) = self
+            .find(
+                eni,
+                ip.protocol,
+                transport.destination,
+                Addr::from_v4(ip.source),
+                transport.source,
+            )
+            .ok_or(DropReason::Unsolicited)?;
+        if step.0 == Aside::JUDGE {
+            // Whether the other direction is refused is the next packet's concern.
+            self.tables.judge_again(slot);
+            return Ok(Verdict::OPEN);
+        }
+        let way = self.way(packet, slot)?;
+        let on_wire = OnWire::of(packet.segments(), ip, transport.header_len);
+        self.check_size(packet, ip, on_wire.largest, &way)?;
+        // It has shrunk meanwhile: the interface's MTU was raised.
+        Err(DropReason::FlowSetupRace.into())
     }
 
     /// What is for no ENI: the host's own traffic on a shared uplink.
@@ -93,22 +238,7 @@ impl<'t, T: Tables> From<'t, T> {
     }
 
     #[inline(always)]
-    fn ipv4<P: Packet>(&self, packet: &mut P) -> Verdict {
-        let ip = match ipv4::parse(packet, ethernet::LEN) {
-            Ok(ip) => ip,
-            Err(reason) => return self.not_ours(reason),
-        };
-        let address = Addr::from_v4(ip.destination);
-        let key = EniKey::new(self.arrival.index, address);
-        let Some(eni) = self.tables.eni_by_address(&key) else {
-            return self.not_ours(DropReason::NotAnEni);
-        };
-        let (Ok(verdict) | Err(verdict)) = self.to_eni(packet, &ip, eni);
-        verdict.of(Owner::eni(eni))
-    }
-
-    #[inline(always)]
-    fn to_eni<P: Packet>(&self, packet: &mut P, ip: &ipv4::View, eni: u32) -> Step<Verdict> {
+    fn other<P: Packet>(&self, packet: &mut P, ip: &ipv4::View, eni: EniRef) -> Step<Verdict> {
         if ip.checksum == Checksum::Misplaced {
             return Err(DropReason::ChecksumMisplaced.into());
         }
@@ -116,15 +246,14 @@ impl<'t, T: Tables> From<'t, T> {
             fragment::check(ip)?;
         }
         match ip.protocol {
-            UDP if ip.is_later_fragment() => self.later_fragment(packet, ip),
-            TCP | UDP => self.datagram(packet, ip, eni),
+            UDP => self.later_fragment(packet, ip),
             ICMP => self.icmp(packet, ip, eni),
             _ => Err(DropReason::ProtocolUnsupported.into()),
         }
     }
 
     #[inline(always)]
-    fn datagram<P: Packet>(&self, packet: &mut P, ip: &ipv4::View, eni: u32) -> Step<Verdict> {
+    fn datagram<P: Packet>(&self, packet: &mut P, ip: &ipv4::View, eni: EniRef) -> Step<Verdict> {
         let transport = transport::parse(packet, ip)?;
         let (flow, slot, state) = self
             .find(
@@ -137,7 +266,13 @@ impl<'t, T: Tables> From<'t, T> {
             .ok_or(DropReason::Unsolicited)?;
         let way = self.way(packet, slot)?;
         let on_wire = OnWire::of(packet.segments(), ip, transport.header_len);
-        self.check_size(packet, ip, on_wire.largest, &way)?;
+        self.admit(slot, state.protocol(), &on_wire)?;
+        if ip.ttl <= 1 {
+            return Err(DropReason::TtlExpired.into());
+        }
+        if on_wire.largest > way.environment.mtu as u32 {
+            return Err(Verdict::aside(Aside::TOO_BIG));
+        }
         let segment = (ip.protocol == TCP).then_some(&transport.segment);
         if !flow::observe(slot, state, Direction::Reply, segment) {
             return Err(DropReason::Unsolicited.into());
@@ -166,12 +301,14 @@ impl<'t, T: Tables> From<'t, T> {
     #[inline(always)]
     fn find(
         &self,
-        eni: u32,
+        eni: EniRef,
         protocol: u8,
         outside_port: crate::addr::Port,
         remote: Addr,
         remote_port: crate::addr::Port,
     ) -> Option<(FlowRef, &'t Slot, State)> {
+        let peered = eni.is_peered();
+        let eni = eni.index();
         let pool = self.tables.pool(flow::pool_index(eni, protocol))?;
         let index = pool::slot_of_port(pool, outside_port.number())?;
         let slot = self.tables.slot(index)?;
@@ -183,7 +320,8 @@ impl<'t, T: Tables> From<'t, T> {
             && slot.eni() as u32 == eni
             && slot.outside_port() == outside_port
             && slot.remote_port() == remote_port
-            && slot.remote() == remote;
+            && slot.remote() == remote
+            && (!peered || self.went_out_here(slot));
         matches.then_some((
             FlowRef {
                 slot: index,
@@ -192,6 +330,33 @@ impl<'t, T: Tables> From<'t, T> {
             slot,
             state,
         ))
+    }
+
+    /// Whether a flow's packets leave by the uplink that this one came in by. Only a
+    /// peered VPC is asked: nobody else's neighbours may answer for it. A flow that goes
+    /// nowhere at present is answered by nobody there.
+    #[inline(always)]
+    fn went_out_here(&self, slot: &Slot) -> bool {
+        let index = slot.decision().next_hop();
+        let hop = self.tables.next_hop(index).filter(|_| index != 0);
+        hop.is_some_and(|hop| hop.uplink.load() == self.arrival.index)
+    }
+
+    /// Whether the network ACL lets a reply in.
+    #[inline(always)]
+    fn admit(&self, slot: &Slot, protocol: u8, on_wire: &OnWire) -> Step<()> {
+        if !slot
+            .decision()
+            .is_of(self.tables.generation(slot.eni() as u32))
+        {
+            return Err(Verdict::aside(Aside::JUDGE));
+        }
+        if !slot.decision().denies_replies() {
+            return Ok(());
+        }
+        let now = self.arrival.moment.tick;
+        self.tables.note_refused_reply(slot, protocol, on_wire, now);
+        Err(DropReason::NaclIn.into())
     }
 
     #[inline(always)]
@@ -273,6 +438,13 @@ impl<'t, T: Tables> From<'t, T> {
         let (slot, _) =
             flow::resolve(self.tables, found.flow).ok_or(DropReason::FragmentUnknown)?;
         let way = self.way(packet, slot)?;
+        if !slot
+            .decision()
+            .is_of(self.tables.generation(slot.eni() as u32))
+        {
+            self.tables.judge_again(slot);
+        }
+        self.admit(slot, UDP, &OnWire::one(ip))?;
         self.check_size(packet, ip, ip.total_len, &way)?;
         rewrite::apply_network(packet, ip, &self.rewrite(&way, slot, ip.id))?;
         flow::account(
@@ -298,13 +470,14 @@ impl<'t, T: Tables> From<'t, T> {
 
     /// An error about what an environment sent; from any router on the way.
     #[inline(always)]
-    fn icmp<P: Packet>(&self, packet: &mut P, ip: &ipv4::View, eni: u32) -> Step<Verdict> {
+    fn icmp<P: Packet>(&self, packet: &mut P, ip: &ipv4::View, eni: EniRef) -> Step<Verdict> {
         let header = packet
             .header::<Icmp>(ip.l4())
             .ok_or(DropReason::L4Truncated)?;
         if ip.payload_len() < icmp::LEN {
             return Err(DropReason::L4Truncated.into());
         }
+        let kind = header.kind;
         if !header.is_error() {
             return Err(DropReason::Unsolicited.into());
         }
@@ -321,6 +494,10 @@ impl<'t, T: Tables> From<'t, T> {
                 quote.destination_port,
             )
             .ok_or(DropReason::IcmpUnmatched)?;
+        let (tables, eni) = (self.tables, eni.index());
+        if !tables.lets_error_pass(eni, ip.source, Direction::Reply, kind) {
+            return Err(DropReason::NaclIn.into());
+        }
         let way = self.way(packet, slot)?;
         self.check_size(packet, ip, ip.total_len, &way)?;
         let rewrite = self.rewrite(&way, slot, ip.id);

@@ -2,15 +2,19 @@
 //! double on the host.
 
 use crate::{
+    addr::V4,
     expiry::{self, SweepOptions},
     flow::{self, NewFlow, Opened},
+    judge::{self, Refused},
     layout::{
-        Block, Bucket, Eni, EniKey, EniState, Environment, EnvironmentState, Event, FlowHash,
-        FlowKey, FlowRecord, FlowRef, Fragment, FragmentKey, Group, Link, NextHop, NextHopKey,
-        Pool, Slab, Slot, Stat, Uplink,
+        Block, Bucket, Eni, EniKey, EniRef, EniState, Environment, EnvironmentState, Event,
+        FlowHash, FlowKey, FlowRecord, FlowRef, Fragment, FragmentKey, Group, Link, NextHop,
+        NextHopKey, Pool, RefusalKey, Slab, Slot, Stat, Uplink,
     },
+    offload::OnWire,
+    policy::Words,
     pool::{self, Claim, ClaimError, Growth},
-    state::State,
+    state::{Direction, State},
     time::Tick,
 };
 
@@ -27,7 +31,7 @@ pub enum Insertion {
 
 /// The tables of the data path. Look-ups return `None` for an index outside the
 /// table; values hold their own atomics where both sides write.
-pub trait Tables {
+pub trait Tables: Words {
     /// What an interface is.
     fn link(&self, ifindex: u32) -> Option<Link>;
     /// An environment as decided.
@@ -44,8 +48,10 @@ pub trait Tables {
     fn eni_state(&self, index: u32) -> Option<&EniState>;
     /// The verdict generation of an ENI.
     fn generation(&self, eni: u32) -> u64;
+    /// Where the policy of an ENI begins among the words; `None`: it has none.
+    fn policy(&self, eni: u32) -> Option<u32>;
     /// The ENI with an address on an uplink.
-    fn eni_by_address(&self, key: &EniKey) -> Option<u32>;
+    fn eni_by_address(&self, key: &EniKey) -> Option<EniRef>;
     /// A port pool.
     fn pool(&self, index: u32) -> Option<&Pool>;
     /// The slab's bitmap.
@@ -78,6 +84,8 @@ pub trait Tables {
     fn event(&self, event: Event);
     /// Hands over a flow record; `false` when there is no room now.
     fn record(&self, record: &FlowRecord) -> bool;
+    /// Counts a packet among those that rules or routes refused.
+    fn refuse(&self, key: &RefusalKey, on_wire: &OnWire, now: Tick);
     /// 32 bits that an attacker cannot guess.
     fn random(&self) -> u32;
     /// [`flow::open`]; the kernel keeps it apart from the path of open flows.
@@ -87,12 +95,40 @@ pub trait Tables {
     {
         flow::open(self, new)
     }
-    /// [`flow::judge_again`]; as for [`Tables::open`].
+    /// [`judge::note_refusal`]; as for [`Tables::open`].
+    fn note_refusal(&self, key: &FlowKey, refused: Refused, on_wire: &OnWire, now: Tick)
+    where
+        Self: Sized,
+    {
+        judge::note_refusal(self, key, refused, on_wire, now);
+    }
+    /// [`judge::note_refused_reply`]; as for [`Tables::open`].
+    fn note_refused_reply(&self, slot: &Slot, protocol: u8, on_wire: &OnWire, now: Tick)
+    where
+        Self: Sized,
+    {
+        judge::note_refused_reply(self, slot, protocol, on_wire, now);
+    }
+    /// [`judge::lets_error_pass`]; as for [`Tables::open`].
+    fn lets_error_pass(&self, eni: u32, remote: V4, direction: Direction, kind: [u8; 2]) -> bool
+    where
+        Self: Sized,
+    {
+        judge::lets_error_pass(self, eni, remote, direction, kind)
+    }
+    /// [`judge::admit`]; as for [`Tables::open`].
+    fn admit(&self, new: &NewFlow) -> Opened
+    where
+        Self: Sized,
+    {
+        judge::admit(self, new)
+    }
+    /// [`judge::judge_again`]; as for [`Tables::open`].
     fn judge_again(&self, slot: &Slot) -> Opened
     where
         Self: Sized,
     {
-        flow::judge_again(self, slot)
+        judge::judge_again(self, slot)
     }
     /// [`expiry::attend`]; as for [`Tables::claim`].
     fn attend(&self, slot: u32, now: Tick, options: SweepOptions) -> bool

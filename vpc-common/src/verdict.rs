@@ -84,9 +84,10 @@ pub enum Kind {
     HandedOver = 3,
     /// Gone, for the reason.
     Drop = 4,
-    /// Within the forward path only: the packet needs a flow, or got it.
+    /// Within the data path only: the packet's flow is to be opened or judged, or was.
     Open = 5,
-    /// Within the forward path only: see [`crate::forward::Aside`].
+    /// Within the data path only: see [`crate::forward::Aside`] and
+    /// [`crate::reply::Aside`].
     Aside = 6,
 }
 

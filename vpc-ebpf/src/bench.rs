@@ -47,6 +47,17 @@ struct Setting {
     macs: [u16; 6],
     /// The pool that `bench_claim` claims from.
     pool: u32,
+    /// Not 0: forward packets go to [`DESTINATIONS`].
+    spread: u32,
+    reserved: u32,
+}
+
+/// Where the forward packets of some flows go; wire order.
+#[repr(C)]
+struct Destination {
+    address: [u16; 2],
+    port: u16,
+    checksum: u16,
 }
 
 /// A reply packet's variable words, one per flow number; wire order.
@@ -55,13 +66,19 @@ struct ReplyTuple {
     address: [u16; 2],
     ports: [u16; 2],
     checksum: u16,
-    reserved: [u16; 3],
+    remote: [u16; 2],
+    reserved: u16,
 }
+
+/// Places of [`DESTINATIONS`], as a number of bits.
+const DESTINATION_BITS: u32 = 12;
 
 #[map]
 static SETTING: Array<Setting> = Array::with_max_entries(1, 0);
 #[map]
 static REPLY_TUPLES: Array<ReplyTuple> = Array::with_max_entries(65_536, 0);
+#[map]
+static DESTINATIONS: Array<Destination> = Array::with_max_entries(1 << DESTINATION_BITS, 0);
 #[map]
 static GENERATOR: DevMap = DevMap::with_max_entries(1, 0);
 #[map]
@@ -127,6 +144,15 @@ fn restore_forward(packet: &mut KernelPacket<Xdp>) -> Option<()> {
         (0x4000 + (number & 0x7fff) as u16).to_be(),
         (8_080 + (number >> 15) as u16).to_be(),
     ];
+    if setting.spread != 0 {
+        // Neighbouring numbers lie far apart, so that no two packets in a row go the
+        // same way through the rules.
+        let place = number.wrapping_mul(0x9e37_79b1) >> (32 - DESTINATION_BITS);
+        let to = DESTINATIONS.get(place)?;
+        frame.destination = to.address;
+        frame.ports[1] = to.port;
+        frame.checksum = to.checksum;
+    }
     frame.offset_flags = [0x50, setting.tcp_flags as u8];
     frame.l4_checksum = 0x1234;
     Some(())
@@ -142,7 +168,7 @@ fn restore_reply(packet: &mut KernelPacket<Xdp>) -> Option<()> {
     let frame = packet.header_mut::<Frame>(0)?;
     frame.ttl_protocol = [64, setting.protocol as u8];
     frame.checksum = tuple.checksum;
-    frame.source = setting.destination;
+    frame.source = tuple.remote;
     frame.destination = tuple.address;
     frame.ports = tuple.ports;
     frame.offset_flags = [0x50, setting.tcp_flags as u8];

@@ -95,13 +95,22 @@ pub trait Hook: Copy {
 
     /// Returns a verdict as a word.
     fn aside(self, now_ns: u64, step: u64) -> u64;
+
+    /// Returns a verdict as a word.
+    fn reply(self, now_ns: u64) -> u64;
+
+    /// Returns a verdict as a word.
+    fn reply_aside(self, now_ns: u64, step: u64) -> u64;
 }
 
 /// The global functions of a hook: the verifier looks at the many branches of each
 /// once, and each has a frame of its own. They take and return words, besides the
 /// context.
 macro_rules! global_functions {
-    ($hook:ty, $context:ty, $sum:ident, $clamp:ident, $straight:ident, $open:ident, $aside:ident) => {
+    (
+        $hook:ty, $context:ty, $sum:ident, $clamp:ident, $straight:ident, $open:ident,
+        $aside:ident, $reply:ident, $reply_aside:ident
+    ) => {
         /// All ones if the packet is shorter.
         #[unsafe(no_mangle)]
         #[inline(never)]
@@ -150,13 +159,35 @@ macro_rules! global_functions {
             let packet = &mut KernelPacket::new(hook);
             forward::aside(&Maps, packet, hook.ifindex(), moment, Aside(step)).to_word()
         }
+
+        /// Returns a verdict as a word.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub extern "C" fn $reply(context: *mut $context, now_ns: u64) -> u64 {
+            let hook = <$hook>::new(context);
+            let moment = Moment::from_ns(now_ns);
+            reply::straight(&Maps, &mut KernelPacket::new(hook), hook.ifindex(), moment).to_word()
+        }
+
+        /// Returns a verdict as a word.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub extern "C" fn $reply_aside(context: *mut $context, now_ns: u64, step: u64) -> u64 {
+            let hook = <$hook>::new(context);
+            let moment = Moment::from_ns(now_ns);
+            let (packet, step) = (&mut KernelPacket::new(hook), reply::Aside(step));
+            reply::aside(&Maps, packet, hook.ifindex(), moment, step).to_word()
+        }
     };
 }
 pub(crate) use global_functions;
 
 /// The methods of [`Hook`] that call them.
 macro_rules! calls_of_global_functions {
-    ($sum:ident, $clamp:ident, $straight:ident, $open:ident, $aside:ident) => {
+    (
+        $sum:ident, $clamp:ident, $straight:ident, $open:ident, $aside:ident, $reply:ident,
+        $reply_aside:ident
+    ) => {
         #[inline(always)]
         fn sum(self, at: u32, len: u32) -> u64 {
             $sum(self.context, at, len)
@@ -180,6 +211,16 @@ macro_rules! calls_of_global_functions {
         #[inline(always)]
         fn aside(self, now_ns: u64, step: u64) -> u64 {
             $aside(self.context, now_ns, step)
+        }
+
+        #[inline(always)]
+        fn reply(self, now_ns: u64) -> u64 {
+            $reply(self.context, now_ns)
+        }
+
+        #[inline(always)]
+        fn reply_aside(self, now_ns: u64, step: u64) -> u64 {
+            $reply_aside(self.context, now_ns, step)
         }
     };
 }

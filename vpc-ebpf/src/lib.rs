@@ -11,8 +11,10 @@
 pub mod clock;
 pub mod entry;
 pub mod hook;
+pub mod judging;
 pub mod maps;
 pub mod packet;
+
 pub mod skb;
 pub mod sweep;
 pub mod trace;

@@ -8,15 +8,21 @@ use aya_ebpf::{
     maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use vpc_common::{
+    addr::V4,
     expiry::{self, SweepOptions},
     flow::{self, NewFlow, Opened},
     flow_index,
+    judge::Refused,
     layout::*,
+    offload::OnWire,
+    policy,
     pool::{self, Claim, ClaimError, Growth},
-    state::State,
+    state::{Direction, State},
     tables::{Insertion, Tables},
     time::Tick,
 };
+
+use crate::judging;
 
 /// Bytes of the ring of packets for the agent: 256 of them.
 const PUNT_RING: u32 = 1 << 20;
@@ -40,11 +46,15 @@ pub static GROUPS: Array<Group> = Array::with_max_entries(1, 0);
 #[map]
 pub static ENIS: Array<Eni> = Array::with_max_entries(1, 0);
 #[map]
-pub static GENERATIONS: Array<u64> = Array::with_max_entries(1, 0);
+pub static POLICIES: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static POLICY_WORDS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+pub static REFUSALS: HashMap<RefusalKey, Refusal> = HashMap::with_max_entries(1, 0);
 #[map]
 pub static ENI_STATES: Array<EniState> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
-pub static ENI_BY_ADDRESS: HashMap<EniKey, u32> = HashMap::with_max_entries(1, 0);
+pub static ENI_BY_ADDRESS: HashMap<EniKey, EniRef> = HashMap::with_max_entries(1, 0);
 #[map]
 pub static POOLS: Array<Pool> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
@@ -98,6 +108,15 @@ fn at<T>(array: &'static Array<T>, index: u32) -> Option<&'static T> {
     Some(unsafe { &*value })
 }
 
+/// A word that the agent replaces as a whole; volatile, because its order among others
+/// counts.
+#[inline(always)]
+pub fn word_at(array: &'static Array<u64>, index: u32) -> Option<u64> {
+    let word = array.get_ptr(index)?;
+    // SAFETY: an aligned word of a map value, valid until the program ends.
+    Some(unsafe { word.read_volatile() })
+}
+
 impl Tables for Maps {
     #[inline(always)]
     #[expect(
@@ -143,16 +162,23 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn generation(&self, eni: u32) -> u64 {
-        match GENERATIONS.get_ptr(eni) {
-            // SAFETY: an aligned word that the agent replaces as a whole; volatile
-            // because it is read before and after what it stands for.
-            Some(generation) => unsafe { generation.read_volatile() },
-            None => 0,
-        }
+        InForce(word_at(&POLICIES, eni).unwrap_or(0))
+            .generation()
+            .into()
     }
 
     #[inline(always)]
-    fn eni_by_address(&self, key: &EniKey) -> Option<u32> {
+    fn policy(&self, eni: u32) -> Option<u32> {
+        InForce(word_at(&POLICIES, eni)?).begins()
+    }
+
+    #[inline(always)]
+    fn refuse(&self, key: &RefusalKey, on_wire: &OnWire, now: Tick) {
+        judging::count_refused(key, on_wire.packets, on_wire.bytes, now.0);
+    }
+
+    #[inline(always)]
+    fn eni_by_address(&self, key: &EniKey) -> Option<EniRef> {
         // SAFETY: one aligned word, written before the entry became visible.
         ENI_BY_ADDRESS.get_ptr(key).map(|index| unsafe { *index })
     }
@@ -283,8 +309,30 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn note_refusal(&self, key: &FlowKey, refused: Refused, on_wire: &OnWire, now: Tick) {
+        judging::note_refused_flow(key, refused.0, judging::carried(on_wire), now.0);
+    }
+
+    #[inline(always)]
+    fn note_refused_reply(&self, slot: &Slot, protocol: u8, on_wire: &OnWire, now: Tick) {
+        judging::note_refused_reply(slot, protocol as u32, judging::carried(on_wire), now.0);
+    }
+
+    #[inline(always)]
+    fn lets_error_pass(&self, eni: u32, remote: V4, direction: Direction, kind: [u8; 2]) -> bool {
+        let is_reply = matches!(direction, Direction::Reply) as u32;
+        let kind = policy::icmp_port(kind[0], kind[1]) as u32;
+        judging::lets_error_pass(eni, remote.to_wire(), is_reply, kind) != 0
+    }
+
+    #[inline(always)]
+    fn admit(&self, new: &NewFlow) -> Opened {
+        judging::admit_flow(new)
+    }
+
+    #[inline(always)]
     fn judge_again(&self, slot: &Slot) -> Opened {
-        judge_flow_again(slot)
+        judging::judge_flow_again(slot)
     }
 
     #[inline(always)]
@@ -376,11 +424,6 @@ fn remove_flow(key: &FlowKey, slot: u32, epoch: u32) -> u32 {
 #[inline(never)]
 fn open_flow(new: &NewFlow) -> Opened {
     flow::open(&Maps, new)
-}
-
-#[inline(never)]
-fn judge_flow_again(slot: &Slot) -> Opened {
-    flow::judge_again(&Maps, slot)
 }
 
 /// Global functions: the verifier looks at each once, for any numbers it is given,

@@ -9,7 +9,7 @@ use vpc_common::{
     layout::{FragmentKey, NextHopKey, Owner, PUNT_FRAME, Punt},
     offload::{Partial, Segments},
     packet::{Header, Packet},
-    rewrite,
+    reply, rewrite,
     tables::Tables,
     verdict::{Awaited, Verdict},
 };
@@ -233,6 +233,22 @@ impl<H: Hook> Packet for KernelPacket<H> {
     #[inline(always)]
     fn aside<T: Tables>(&mut self, _: &T, _: u32, moment: Moment, step: Aside) -> Verdict {
         Verdict::from_word(self.hook.aside(moment.ns, step.0))
+    }
+
+    #[inline(always)]
+    fn reply<T: Tables>(&mut self, _: &T, _: u32, moment: Moment) -> Verdict {
+        Verdict::from_word(self.hook.reply(moment.ns))
+    }
+
+    #[inline(always)]
+    fn reply_aside<T: Tables>(
+        &mut self,
+        _: &T,
+        _: u32,
+        moment: Moment,
+        step: reply::Aside,
+    ) -> Verdict {
+        Verdict::from_word(self.hook.reply_aside(moment.ns, step.0))
     }
 
     #[inline(always)]

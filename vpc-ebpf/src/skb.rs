@@ -14,6 +14,7 @@ use vpc_common::{
     forward::{self, Aside},
     layout::{SKB_WINDOW, SkbLayout},
     offload::{Partial, Segments},
+    reply,
     state::{ICMP, TCP, UDP},
     wire::{arp::Arp, ethernet, icmp, ipv4, tcp, udp},
 };
@@ -113,6 +114,37 @@ impl Skb {
         unsafe { bpf_skb_pull_data(self.context, len as u32) };
     }
 
+    /// Read from the kernel's own structure, because nothing else tells: a guest may
+    /// ask for any two bytes of its packet to be overwritten on the way out, after
+    /// they were checked and translated.
+    #[inline(always)]
+    fn read_partial(self) -> Partial {
+        let mut window = [0u8; SKB_WINDOW];
+        // SAFETY: volatile as for `place`; the helper checks what it reads.
+        let result = unsafe {
+            let start = (&raw const SKB_LAYOUT.start).read_volatile() as usize;
+            let from = self.context.cast::<u8>().add(start);
+            bpf_probe_read_kernel(
+                window.as_mut_ptr().cast(),
+                SKB_WINDOW as u32,
+                from.cast_const().cast(),
+            )
+        };
+        if result != 0 {
+            // Nothing a checksum could be at: the packet is dropped.
+            return Partial::new(0, 0);
+        }
+        let summed = window[Self::place(&raw const SKB_LAYOUT.ip_summed)];
+        let shift = Self::place(&raw const SKB_LAYOUT.ip_summed_shift) & 7;
+        if summed >> shift & 3 != CHECKSUM_PARTIAL {
+            return Partial::NONE;
+        }
+        let start = half_word(&window, Self::place(&raw const SKB_LAYOUT.csum_start));
+        let mac = half_word(&window, Self::place(&raw const SKB_LAYOUT.mac_header));
+        let offset = half_word(&window, Self::place(&raw const SKB_LAYOUT.csum_offset));
+        Partial::new(start.wrapping_sub(mac), offset)
+    }
+
     /// A field of the layout. Volatile, because what stands in the object is not
     /// what will be there when it runs.
     #[inline(always)]
@@ -203,35 +235,9 @@ impl Hook for Skb {
         }
     }
 
-    /// Read from the kernel's own structure, because nothing else tells: a guest may
-    /// ask for any two bytes of its packet to be overwritten on the way out, after
-    /// they were checked and translated.
     #[inline(always)]
     fn partial(self) -> Partial {
-        let mut window = [0u8; SKB_WINDOW];
-        // SAFETY: volatile as for `place`; the helper checks what it reads.
-        let result = unsafe {
-            let start = (&raw const SKB_LAYOUT.start).read_volatile() as usize;
-            let from = self.context.cast::<u8>().add(start);
-            bpf_probe_read_kernel(
-                window.as_mut_ptr().cast(),
-                SKB_WINDOW as u32,
-                from.cast_const().cast(),
-            )
-        };
-        if result != 0 {
-            // Nothing a checksum could be at: the packet is dropped.
-            return Partial::new(0, 0);
-        }
-        let summed = window[Self::place(&raw const SKB_LAYOUT.ip_summed)];
-        let shift = Self::place(&raw const SKB_LAYOUT.ip_summed_shift) & 7;
-        if summed >> shift & 3 != CHECKSUM_PARTIAL {
-            return Partial::NONE;
-        }
-        let start = half_word(&window, Self::place(&raw const SKB_LAYOUT.csum_start));
-        let mac = half_word(&window, Self::place(&raw const SKB_LAYOUT.mac_header));
-        let offset = half_word(&window, Self::place(&raw const SKB_LAYOUT.csum_offset));
-        Partial::new(start.wrapping_sub(mac), offset)
+        Partial::from_word(skb_partial(self.context))
     }
 
     #[inline(always)]
@@ -252,7 +258,15 @@ impl Hook for Skb {
         unsafe { bpf_csum_update(self.context, delta.to_sum()) };
     }
 
-    calls_of_global_functions!(skb_sum, skb_clamp_mss, skb_straight, skb_open, skb_aside);
+    calls_of_global_functions!(
+        skb_sum,
+        skb_clamp_mss,
+        skb_straight,
+        skb_open,
+        skb_aside,
+        skb_reply,
+        skb_reply_aside
+    );
 }
 
 global_functions!(
@@ -262,5 +276,15 @@ global_functions!(
     skb_clamp_mss,
     skb_straight,
     skb_open,
-    skb_aside
+    skb_aside,
+    skb_reply,
+    skb_reply_aside
 );
+
+/// [`Partial`] as a word; a function of its own, because the window takes a part of
+/// every caller's frame.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn skb_partial(context: *mut __sk_buff) -> u32 {
+    Skb::new(context).read_partial().to_word()
+}

@@ -7,6 +7,7 @@ use aya_ebpf::{
 use vpc_common::{
     flow::Moment,
     forward::{self, Aside},
+    reply,
 };
 
 use crate::{
@@ -87,7 +88,15 @@ impl Hook for Xdp {
         (result == 0).then_some(())
     }
 
-    calls_of_global_functions!(xdp_sum, xdp_clamp_mss, xdp_straight, xdp_open, xdp_aside);
+    calls_of_global_functions!(
+        xdp_sum,
+        xdp_clamp_mss,
+        xdp_straight,
+        xdp_open,
+        xdp_aside,
+        xdp_reply,
+        xdp_reply_aside
+    );
 }
 
 global_functions!(
@@ -97,5 +106,7 @@ global_functions!(
     xdp_clamp_mss,
     xdp_straight,
     xdp_open,
-    xdp_aside
+    xdp_aside,
+    xdp_reply,
+    xdp_reply_aside
 );

@@ -13,11 +13,14 @@ use tokio::{
     sync::oneshot,
 };
 
-pub use crate::dataplane::{FlowSink, Plan, TeardownError, dry_run, teardown};
+mod reload;
+
+pub use self::reload::{ConfigFile, Fixed, ReloadError};
+pub use crate::dataplane::{FlowSink, Plan, RefusalRecord, TeardownError, dry_run, teardown};
 use crate::{
     api,
-    dataplane::{Applied, Dataplane, LinkChange, LinkMonitor, Totals, Workers},
-    model::{Config, Request, Response},
+    dataplane::{Applied, AttachError, Dataplane, LinkChange, LinkMonitor, Totals, Workers},
+    model::{Config, EnvironmentInfo, Request, Response},
 };
 
 /// How often the whole configuration is compared with the tables.
@@ -63,14 +66,13 @@ impl api::Handler for AgentHandle {
     }
 }
 
-/// Runs the agent until SIGTERM or SIGINT.
-pub async fn run(config: Config, options: AgentOptions) -> anyhow::Result<()> {
+/// Runs the agent until SIGTERM or SIGINT. `config` is what `file` says now; a reload
+/// reads it again.
+pub async fn run(file: ConfigFile, config: Config, options: AgentOptions) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    // A terminal that closes is no reason to stop serving.
-    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
-    tokio::spawn(async move { while hangup.recv().await.is_some() {} });
     let (commands, inbox) = mpsc::channel();
+    reload_on_hangup(AgentHandle(commands.clone()))?;
     let (ready, started) = oneshot::channel();
     let (ended, end) = oneshot::channel();
     let socket = config.socket.clone();
@@ -79,7 +81,7 @@ pub async fn run(config: Config, options: AgentOptions) -> anyhow::Result<()> {
         .spawn({
             let commands = commands.clone();
             move || {
-                let result = own(&config, options, commands, &inbox, ready);
+                let result = own(file, config, options, commands, &inbox, ready);
                 // Nobody listens any more if the agent failed elsewhere.
                 let _ = ended.send(result);
             }
@@ -108,9 +110,30 @@ pub async fn run(config: Config, options: AgentOptions) -> anyhow::Result<()> {
     served
 }
 
+/// Has the configuration read again by SIGHUP, as by [`Request::Reload`]; how it went is
+/// logged.
+fn reload_on_hangup(handle: AgentHandle) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            handle.handle(Request::Reload).await;
+        }
+    });
+    Ok(())
+}
+
+/// What the data plane's thread owns.
+struct Owner {
+    dataplane: Dataplane,
+    /// In force.
+    config: Config,
+    file: ConfigFile,
+}
+
 /// The thread that owns the data plane.
 fn own(
-    config: &Config,
+    file: ConfigFile,
+    config: Config,
     options: AgentOptions,
     commands: mpsc::Sender<Command>,
     inbox: &mpsc::Receiver<Command>,
@@ -120,25 +143,25 @@ fn own(
     watch_links(commands).context("subscribe to changes of interfaces")?;
     let mut dataplane = Dataplane::open(&config.pin_dir, &config.limits, config.tc)?;
     dataplane.detach_dead();
-    let applied = dataplane.apply(config);
+    let applied = dataplane.apply(&config);
     report(&applied);
-    if !dataplane.adopted() && (!applied.problems.is_empty() || !applied.failures.is_empty()) {
+    if !dataplane.adopted() && !applied.is_complete() {
         // Nothing of this host depends on the new tables yet: leave none behind.
-        let first = applied
-            .problems
-            .iter()
-            .map(ToString::to_string)
-            .chain(applied.failures)
-            .next();
+        let first = applied.obstacles().next();
         dataplane.teardown()?;
         anyhow::bail!(first.unwrap_or_default());
     }
     let workers = dataplane.start_workers(Box::new(Totals::default()))?;
     tracing::info!(adopted = dataplane.adopted(), "the data path is up");
+    let mut owner = Owner {
+        dataplane,
+        config,
+        file,
+    };
     if ready.send(()).is_ok() {
-        serve(&mut dataplane, config, inbox);
+        owner.serve(inbox);
     }
-    finish(dataplane, workers, options)
+    finish(owner.dataplane, workers, options)
 }
 
 fn finish(dataplane: Dataplane, workers: Workers, options: AgentOptions) -> anyhow::Result<()> {
@@ -152,72 +175,110 @@ fn finish(dataplane: Dataplane, workers: Workers, options: AgentOptions) -> anyh
     Ok(())
 }
 
-/// Answers commands and makes a full pass now and then, until told to stop.
-fn serve(dataplane: &mut Dataplane, config: &Config, inbox: &mpsc::Receiver<Command>) {
-    let mut next_pass = Instant::now() + RECONCILE_PERIOD;
-    loop {
-        let patience = next_pass.saturating_duration_since(Instant::now());
-        match inbox.recv_timeout(patience) {
-            Ok(Command::Ask(request, answer)) => {
-                // The client may have gone; what it asked for was done.
-                let _ = answer.send(respond(dataplane, &request));
-            }
-            Ok(Command::Link(change)) => {
-                if link_changed(dataplane, config, change) {
-                    next_pass = next_pass.min(Instant::now() + RECONCILE_DELAY);
+impl Owner {
+    /// Answers commands and makes a full pass now and then, until told to stop.
+    fn serve(&mut self, inbox: &mpsc::Receiver<Command>) {
+        let mut next_pass = Instant::now() + RECONCILE_PERIOD;
+        loop {
+            let patience = next_pass.saturating_duration_since(Instant::now());
+            match inbox.recv_timeout(patience) {
+                Ok(Command::Ask(request, answer)) => {
+                    // The client may have gone; what it asked for was done.
+                    let _ = answer.send(self.respond(&request));
+                }
+                Ok(Command::Link(change)) => {
+                    if self.link_changed(change) {
+                        next_pass = next_pass.min(Instant::now() + RECONCILE_DELAY);
+                    }
+                }
+                Ok(Command::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    self.pass();
+                    next_pass = Instant::now() + RECONCILE_PERIOD;
                 }
             }
-            Ok(Command::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                dataplane.detach_dead();
-                dataplane.mend_filters();
-                report(&dataplane.apply(config));
-                next_pass = Instant::now() + RECONCILE_PERIOD;
-            }
         }
+    }
+
+    /// Compares everything with the tables, and mends what differs.
+    fn pass(&mut self) {
+        self.dataplane.detach_dead();
+        self.dataplane.mend_filters();
+        report(&self.dataplane.apply(&self.config));
+    }
+
+    /// Whether a full pass is due.
+    fn link_changed(&mut self, change: LinkChange) -> bool {
+        let dataplane = &mut self.dataplane;
+        match change {
+            LinkChange::Gone(ifindex) => {
+                dataplane.interface_gone(ifindex);
+                let uplink = dataplane.uplink_of(ifindex);
+                if let Some(index) = uplink {
+                    dataplane.uplink_gone(index);
+                }
+                // An interface that was made anew at once was announced before.
+                uplink.is_some()
+            }
+            LinkChange::Changed(ifindex) => {
+                dataplane.interface_changed(ifindex);
+                dataplane.uplink_of(ifindex).is_some() || dataplane.awaits_uplink(&self.config)
+            }
+            LinkChange::Missed => true,
+        }
+    }
+
+    fn respond(&mut self, request: &Request) -> Response {
+        let dataplane = &mut self.dataplane;
+        let result: Result<Response, String> = match request {
+            Request::Attach(request) => environment(dataplane.attach(request)),
+            Request::Detach { name } => environment(dataplane.detach(name)),
+            Request::SetHook { name, hook, netns } => {
+                environment(dataplane.set_hook(name, *hook, netns.as_deref()))
+            }
+            Request::Reload => self.reload().map_err(|error| error.to_string()),
+            Request::Explain(request) => dataplane
+                .explain(request)
+                .map(|told| Response::Explanation(Box::new(told)))
+                .map_err(|error| error.to_string()),
+            Request::Environments => Ok(Response::Environments(dataplane.environments())),
+            Request::Flows => Ok(Response::Flows(dataplane.flows())),
+            Request::Drops => dataplane.drops().map(Response::Drops).map_err(unreadable),
+            Request::Refusals => dataplane
+                .refusals()
+                .map(Response::Refusals)
+                .map_err(unreadable),
+            Request::Status => dataplane.status().map(Response::Status).map_err(unreadable),
+        };
+        result.unwrap_or_else(|message| Response::Error { message })
+    }
+
+    /// Takes the file as it is now. Every packet goes by the new rules when this returns.
+    fn reload(&mut self) -> Result<Response, ReloadError> {
+        let config = self.file.reload(&self.config).inspect_err(|error| {
+            tracing::warn!(%error, "the configuration was read again and is not taken");
+        })?;
+        self.config = config;
+        let applied = self.dataplane.apply(&self.config);
+        report(&applied);
+        let problems: Vec<String> = applied.obstacles().collect();
+        tracing::info!(
+            steps = applied.steps,
+            problems = problems.len(),
+            "the configuration was read again"
+        );
+        Ok(Response::Reloaded {
+            steps: applied.steps,
+            problems,
+        })
     }
 }
 
-/// Whether a full pass is due.
-fn link_changed(dataplane: &mut Dataplane, config: &Config, change: LinkChange) -> bool {
-    match change {
-        LinkChange::Gone(ifindex) => {
-            dataplane.interface_gone(ifindex);
-            let uplink = dataplane.uplink_of(ifindex);
-            if let Some(index) = uplink {
-                dataplane.uplink_gone(index);
-            }
-            // An interface that was made anew at once was announced before.
-            uplink.is_some()
-        }
-        LinkChange::Changed(ifindex) => {
-            dataplane.interface_changed(ifindex);
-            dataplane.uplink_of(ifindex).is_some() || dataplane.awaits_uplink(config)
-        }
-        LinkChange::Missed => true,
-    }
-}
-
-fn respond(dataplane: &mut Dataplane, request: &Request) -> Response {
-    let result: Result<Response, String> = match request {
-        Request::Attach(request) => dataplane
-            .attach(request)
-            .map(Response::Environment)
-            .map_err(|error| error.to_string()),
-        Request::Detach { name } => dataplane
-            .detach(name)
-            .map(Response::Environment)
-            .map_err(|error| error.to_string()),
-        Request::SetHook { name, hook, netns } => dataplane
-            .set_hook(name, *hook, netns.as_deref())
-            .map(Response::Environment)
-            .map_err(|error| error.to_string()),
-        Request::Environments => Ok(Response::Environments(dataplane.environments())),
-        Request::Flows => Ok(Response::Flows(dataplane.flows())),
-        Request::Drops => dataplane.drops().map(Response::Drops).map_err(unreadable),
-        Request::Status => dataplane.status().map(Response::Status).map_err(unreadable),
-    };
-    result.unwrap_or_else(|message| Response::Error { message })
+/// The answer to a change of an environment.
+fn environment(changed: Result<EnvironmentInfo, AttachError>) -> Result<Response, String> {
+    changed
+        .map(Response::Environment)
+        .map_err(|error| error.to_string())
 }
 
 fn unreadable(error: aya::maps::MapError) -> String {

@@ -6,6 +6,7 @@
 use std::{
     io::{self, Write as _},
     net::Ipv4Addr,
+    num::NonZeroU16,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -19,7 +20,7 @@ use vpc_common::drop::DropReason;
 use crate::{
     config::DEFAULT_SOCKET,
     dataplane::{OpenError, StartError},
-    model::{AttachRequest, HookWish, NameError, ObjectName, parse_mac},
+    model::{AttachRequest, Endpoint, HookWish, NameError, ObjectName, parse_mac},
     print::FlowOrder,
 };
 
@@ -32,10 +33,13 @@ pub use run::run;
 const EXAMPLES: &str = "\
 Examples:
   vpc check-config /etc/vpc.toml          is the configuration valid?
+  vpc reload                              the configuration was changed: take it
   vpc agent --config /etc/vpc.toml        load the data path and serve requests
   vpc attach fn-1 --interface tap1 --group blue-app --address 172.16.0.2 --gateway 172.16.0.1
   vpc flows --environment fn-1            who is it talking to, from which outside port?
   vpc drops                               what was dropped, and why?
+  vpc explain --environment fn-1 --to 10.0.3.7:443/tcp
+                                          may it go there, and which rule says so?
   vpc top                                 watch it all
 
 The data path runs in the kernel: it goes on while the agent is stopped or
@@ -58,6 +62,7 @@ A configuration:
 `vpc check-config FILE --effective` shows every other key with its default.
 --socket or VPC_SOCKET, if given, replaces the configuration's `socket`.
 VPC_LOG sets what is logged to standard error: VPC_LOG=debug, VPC_LOG=vpc_user=trace.
+SIGHUP, or `vpc reload`, makes the agent read the file again.
 SIGTERM ends the agent and leaves the data path running unless --teardown is given.";
 
 const ATTACH_HELP: &str = "\
@@ -70,6 +75,24 @@ Examples:
 
 Environments may have the same address and MAC: they are told apart by interface.
 All or nothing: if it is refused, nothing was changed.";
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  May fn-1 open a connection there, and which rule or route says so?
+    vpc explain --environment fn-1 --to 10.0.3.7:443/tcp
+  What becomes of the next packet of its open flow from port 40000?
+    vpc explain --environment fn-1 --to 10.0.0.2:53/udp --from-port 40000
+  What does a drop reason mean? Needs no agent:
+    vpc explain unsolicited";
+
+const RELOAD_HELP: &str = "\
+Example:
+  vpc check-config /etc/vpc.toml && vpc reload
+
+A file that is not valid, or changes `pin_dir`, `socket` or `limits`, is refused and
+changes nothing. When the command ends, no packet goes by the old rules any more.
+SIGHUP does the same. Exit code 1 also if a part could not be applied: it is named,
+and tried again every 30 s.";
 
 /// One-way NAT from execution environments into VPCs, in the kernel.
 #[derive(Clone, Debug, Parser)]
@@ -117,6 +140,13 @@ pub enum Command {
     /// Change where an environment's packets are handled; no flow is lost.
     #[command(after_help = "Example:\n  vpc set-hook fn-1 tc")]
     SetHook(SetHookArgs),
+    /// Have the agent read its configuration file again; no flow is lost.
+    #[command(after_help = RELOAD_HELP)]
+    Reload {
+        /// Print what was done as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// List attached environments.
     #[command(alias = "environments")]
     Ls {
@@ -134,6 +164,12 @@ pub enum Command {
         /// List every reason there is instead; needs no agent.
         #[arg(long)]
         all_reasons: bool,
+    },
+    /// List what rules and routes refused lately: who wanted to go where?
+    Refusals {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Show the agent, its uplinks, ENIs and counters.
     Status {
@@ -157,13 +193,9 @@ pub enum Command {
     },
     /// Remove the data path an agent left running: programs, tables and all flows.
     Teardown(TeardownArgs),
-    /// Explain a drop reason; needs no agent.
-    #[command(after_help = "Example:\n  vpc explain unsolicited")]
-    Explain {
-        /// The reason as `vpc drops` shows it.
-        #[arg(value_parser = reasons(), hide_possible_values = true)]
-        reason: String,
-    },
+    /// Explain what becomes of a packet, or what a drop reason means.
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(ExplainArgs),
     /// Print a completion script for a shell.
     #[command(after_help = "Example:\n  vpc completions bash > /etc/bash_completion.d/vpc")]
     Completions {
@@ -307,6 +339,27 @@ pub struct FlowsArgs {
     /// What to list first.
     #[arg(long, value_enum, default_value_t)]
     pub sort: FlowOrder,
+}
+
+/// `vpc explain`.
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("about").required(true).args(["reason", "environment"]))]
+pub struct ExplainArgs {
+    /// A drop reason, as `vpc drops` shows it.
+    #[arg(value_parser = reasons(), hide_possible_values = true)]
+    pub reason: Option<String>,
+    /// Explain what becomes of a packet of this environment.
+    #[arg(long, value_name = "NAME", value_parser = object_name, requires = "to")]
+    pub environment: Option<ObjectName>,
+    /// Where the packet goes, such as 10.0.3.7:443/tcp.
+    #[arg(long, value_name = "IP:PORT/PROTOCOL", requires = "environment")]
+    pub to: Option<Endpoint>,
+    /// The environment's own port, to ask about a flow that is open.
+    #[arg(long, value_name = "PORT", requires = "environment")]
+    pub from_port: Option<NonZeroU16>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `vpc teardown`.

@@ -19,14 +19,22 @@ use vpc_common::{
     time::TICK_NS,
 };
 
-use crate::model::{Config, GroupConfig, UplinkConfig};
+use crate::model::{Config, GroupConfig, ObjectName, UplinkConfig};
 
+mod addresses;
 mod error;
+mod groups;
+mod network;
+mod raw_network;
 #[cfg(test)]
 mod tests;
 mod validate;
 
 pub use error::{ConfigError, Problem};
+pub use raw_network::{
+    RawEntry, RawInterface, RawNetworkAcl, RawPeering, RawPrefixList, RawQuotas, RawRoute,
+    RawRouteTable, RawRule, RawSecurityGroup, RawSubnet, RawVpc,
+};
 pub use validate::{is_interface_name, is_netns};
 
 /// Folder of bpffs for the pins unless told otherwise.
@@ -60,9 +68,40 @@ pub struct RawConfig {
     /// Sizes of the tables.
     #[serde(default)]
     pub limits: RawLimits,
+    /// AWS's quotas.
+    #[serde(default)]
+    pub quotas: RawQuotas,
     /// Interfaces on which VPCs are reachable.
     #[serde(default, rename = "uplink")]
     pub uplinks: Vec<RawUplink>,
+    /// VPCs.
+    #[serde(default, rename = "vpc", skip_serializing_if = "Vec::is_empty")]
+    pub vpcs: Vec<RawVpc>,
+    /// Managed prefix lists.
+    #[serde(default, rename = "prefix_list", skip_serializing_if = "Vec::is_empty")]
+    pub prefix_lists: Vec<RawPrefixList>,
+    /// Security groups.
+    #[serde(
+        default,
+        rename = "security_group",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub security_groups: Vec<RawSecurityGroup>,
+    /// Network ACLs.
+    #[serde(default, rename = "network_acl", skip_serializing_if = "Vec::is_empty")]
+    pub network_acls: Vec<RawNetworkAcl>,
+    /// Route tables.
+    #[serde(default, rename = "route_table", skip_serializing_if = "Vec::is_empty")]
+    pub route_tables: Vec<RawRouteTable>,
+    /// Subnets.
+    #[serde(default, rename = "subnet", skip_serializing_if = "Vec::is_empty")]
+    pub subnets: Vec<RawSubnet>,
+    /// Network interfaces of others than this host.
+    #[serde(default, rename = "interface", skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<RawInterface>,
+    /// Peering connections.
+    #[serde(default, rename = "peering", skip_serializing_if = "Vec::is_empty")]
+    pub peerings: Vec<RawPeering>,
     /// Groups of ENIs.
     #[serde(default, rename = "group")]
     pub groups: Vec<RawGroup>,
@@ -80,6 +119,8 @@ pub struct RawLimits {
     /// Flows at a time, rounded up to blocks of 256.
     pub flows: Option<i64>,
     pub fragments: Option<i64>,
+    pub policy_words: Option<i64>,
+    pub refusals: Option<i64>,
 }
 
 /// One `[[uplink]]`; see [`UplinkConfig`].
@@ -103,10 +144,17 @@ pub struct RawUplink {
 #[expect(missing_docs, reason = "documented at `GroupConfig`")]
 pub struct RawGroup {
     pub name: String,
-    pub uplink: String,
+    /// Of a group in a prefix; a `[[subnet]]` knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uplink: Option<String>,
+    /// A prefix, or the name of a `[[subnet]]`.
     pub subnet: String,
+    /// Of a group in a prefix; a `[[subnet]]` knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub router: Option<String>,
+    /// Of a group in a `[[subnet]]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_groups: Option<Vec<String>>,
     pub eni: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
@@ -147,16 +195,31 @@ impl RawConfig {
 
 impl From<&Config> for RawConfig {
     fn from(config: &Config) -> Self {
+        let network = &config.network;
         Self {
             pin_dir: Some(config.pin_dir.clone()),
             socket: Some(config.socket.clone()),
             profile: None,
             tc: Some(config.tc.to_string()),
             limits: RawLimits::from(&config.limits),
-            uplinks: config.uplinks.iter().map(RawUplink::from).collect(),
-            groups: config.groups.iter().map(RawGroup::from).collect(),
+            quotas: RawQuotas::from(&network.quotas),
+            uplinks: written(&config.uplinks),
+            vpcs: written(&network.vpcs),
+            prefix_lists: written(&network.prefix_lists),
+            security_groups: written(&network.security_groups),
+            network_acls: written(&network.network_acls),
+            route_tables: written(&network.route_tables),
+            subnets: written(&network.subnets),
+            interfaces: written(&network.interfaces),
+            peerings: written(&network.peerings),
+            groups: written(&config.groups),
         }
     }
+}
+
+/// Objects as they are written.
+fn written<'a, T, R: From<&'a T>>(objects: &'a [T]) -> Vec<R> {
+    objects.iter().map(R::from).collect()
 }
 
 impl From<&Limits> for RawLimits {
@@ -168,6 +231,8 @@ impl From<&Limits> for RawLimits {
             next_hops: Some(limits.next_hops.into()),
             flows: Some(i64::from(limits.blocks) * i64::from(BLOCK_PORTS)),
             fragments: Some(limits.fragments.into()),
+            policy_words: Some(limits.policy_words.into()),
+            refusals: Some(limits.refusals.into()),
         }
     }
 }
@@ -186,11 +251,19 @@ impl From<&UplinkConfig> for RawUplink {
 
 impl From<&GroupConfig> for RawGroup {
     fn from(group: &GroupConfig) -> Self {
+        let prefix = || format!("{}/{}", group.subnet, group.prefix_len);
+        let named = group.subnet_name.as_ref();
+        let in_prefix = named.is_none();
         Self {
             name: group.name.to_string(),
-            uplink: group.uplink.to_string(),
-            subnet: format!("{}/{}", group.subnet, group.prefix_len),
-            router: group.router.as_ref().map(Ipv4Addr::to_string),
+            uplink: in_prefix.then(|| group.uplink.to_string()),
+            subnet: named.map_or_else(prefix, ObjectName::to_string),
+            router: group
+                .router
+                .filter(|_| in_prefix)
+                .as_ref()
+                .map(Ipv4Addr::to_string),
+            security_groups: named.map(|_| raw_network::texts(&group.security_groups)),
             eni: group.addresses.iter().map(Ipv4Addr::to_string).collect(),
             profile: None,
             connections: Some(group.connections.into()),

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod dataplane;
 pub mod model;
+pub mod policy;
 pub mod print;
 
 /// The kernel object, as its build script left it.

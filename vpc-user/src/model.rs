@@ -2,16 +2,23 @@
 //! requests, and the answers that listings print. Names, units and JSON keys are
 //! decided here and nowhere else.
 
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+
+mod explain;
+mod network;
+
+pub use explain::*;
+pub use network::*;
 use vpc_common::{addr::Mac, layout::Limits, state::Timeouts};
 
 /// A name that people give: 1 to 63 bytes of `[a-z0-9._-]`, starting with a
-/// letter or digit. Checked by [`ObjectName::new`] and nothing else makes one.
+/// letter or digit. Checked by [`ObjectName::new`] and nothing else makes one. Copies
+/// share it: every rule that is evaluated knows by name where it comes from.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ObjectName(String);
+pub struct ObjectName(Arc<str>);
 
 impl ObjectName {
     /// Checks and wraps a name.
@@ -20,7 +27,7 @@ impl ObjectName {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
         let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
         if name.len() <= 63 && starts_well && name.chars().all(allowed) {
-            Ok(Self(name))
+            Ok(Self(name.into()))
         } else {
             Err(NameError(name))
         }
@@ -47,7 +54,7 @@ impl TryFrom<String> for ObjectName {
 
 impl From<ObjectName> for String {
     fn from(name: ObjectName) -> Self {
-        name.0
+        name.0.as_ref().to_owned()
     }
 }
 
@@ -126,6 +133,7 @@ macro_rules! words {
 }
 
 words! {
+    RefusalDirection { Out = "out", In = "in" }
     Hook { Xdp = "xdp", Tc = "tc" }
     HookWish { Auto = "auto", Xdp = "xdp", Tc = "tc" }
     TcAttachment { Auto = "auto", Tcx = "tcx", Clsact = "clsact" }
@@ -146,6 +154,8 @@ pub struct Config {
     pub uplinks: Vec<UplinkConfig>,
     /// Groups of ENIs: what an environment is attached to.
     pub groups: Vec<GroupConfig>,
+    /// Rules and routes, and what they are about.
+    pub network: Network,
 }
 
 /// An interface on which one tenant VPC is reachable.
@@ -170,6 +180,11 @@ pub struct GroupConfig {
     pub name: ObjectName,
     /// Name of an uplink.
     pub uplink: ObjectName,
+    /// The [`Subnet`] it is in. `None`: its subnet was given as a prefix, belongs to no
+    /// VPC and has no rules.
+    pub subnet_name: Option<ObjectName>,
+    /// The security groups of its ENIs, sorted; empty only where there is no VPC.
+    pub security_groups: Vec<ObjectName>,
     /// Network address of the subnet.
     pub subnet: Ipv4Addr,
     /// Prefix length of the subnet.
@@ -206,12 +221,18 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         netns: Option<String>,
     },
+    /// Reads the configuration file again and applies it: [`Response::Reloaded`].
+    Reload,
     /// Lists environments: [`Response::Environments`].
     Environments,
     /// Lists live flows: [`Response::Flows`].
     Flows,
     /// Lists drop counters: [`Response::Drops`].
     Drops,
+    /// Tells what becomes of a packet: [`Response::Explanation`].
+    Explain(ExplainRequest),
+    /// Lists what rules and routes refused lately: [`Response::Refusals`].
+    Refusals,
     /// Uplinks, ENIs, counters: [`Response::Status`].
     Status,
 }
@@ -273,12 +294,23 @@ impl AttachRequest {
 pub enum Response {
     /// Attached, changed, or detached with its last state.
     Environment(EnvironmentInfo),
+    /// To [`Request::Reload`]: the file is in force, and every packet goes by it.
+    Reloaded {
+        /// Steps that were performed.
+        steps: usize,
+        /// What is not as the file says, a sentence each; tried again by every pass.
+        problems: Vec<String>,
+    },
     /// To [`Request::Environments`].
     Environments(Vec<EnvironmentInfo>),
     /// To [`Request::Flows`].
     Flows(Vec<FlowInfo>),
     /// To [`Request::Drops`].
     Drops(Vec<DropInfo>),
+    /// To [`Request::Explain`].
+    Explanation(Box<Explanation>),
+    /// To [`Request::Refusals`].
+    Refusals(Vec<RefusalInfo>),
     /// To [`Request::Status`].
     Status(StatusInfo),
     /// Nothing was changed; one sentence that names the object, the cause and the
@@ -370,6 +402,46 @@ pub struct DropInfo {
     pub description: String,
 }
 
+/// Which way refused packets were going.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalDirection {
+    /// Into the VPC.
+    Out,
+    /// To the environment.
+    In,
+}
+
+/// Packets that rules or routes refused: what they have in common, and how many.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct RefusalInfo {
+    /// Name of the environment; its index if it is gone.
+    pub environment: String,
+    /// Name of the ENI; its index if it is gone.
+    pub eni: String,
+    /// Address of the ENI.
+    pub eni_address: Ipv4Addr,
+    /// Out of the environment, or to it.
+    pub direction: RefusalDirection,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// Out: the environment's own port, because no port of the ENI was given yet. In:
+    /// the ENI's.
+    pub local_port: u16,
+    /// The other end.
+    pub remote: std::net::SocketAddr,
+    /// [`vpc_common::drop::DropReason::label`].
+    pub reason: String,
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of IP packets.
+    pub bytes: u64,
+    /// Seconds since the first.
+    pub age_secs: f64,
+    /// Seconds since the last.
+    pub idle_secs: f64,
+}
+
 /// The agent and its tables at a glance.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct StatusInfo {
@@ -393,6 +465,10 @@ pub struct StatusInfo {
     pub flows: u64,
     /// Flows the tables have room for.
     pub flow_capacity: u64,
+    /// Words that policies take up.
+    pub policy_words: u64,
+    /// Words that the tables have room for.
+    pub policy_word_capacity: u64,
     /// Counters by name, see [`vpc_common::layout::Stat`], and the agent's own.
     pub counters: std::collections::BTreeMap<String, u64>,
 }

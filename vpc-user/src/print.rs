@@ -17,15 +17,18 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::model::{
-    DropInfo, EniInfo, EnvironmentInfo, FlowInfo, Hook, HookWish, StatusInfo, UplinkInfo,
+    DropInfo, EniInfo, EnvironmentInfo, FlowInfo, Hook, HookWish, RefusalDirection, RefusalInfo,
+    StatusInfo, UplinkInfo,
 };
 
+mod explanation;
 mod reasons;
 mod screen;
 #[cfg(test)]
 mod tests;
 pub mod units;
 
+pub use explanation::explanation;
 pub use reasons::{drop_reason_table_markdown, drop_reasons, drop_reasons_json};
 pub use screen::{Size, Snapshot, screen};
 
@@ -76,6 +79,22 @@ pub fn hook_line(out: &mut impl Write, environment: &EnvironmentInfo) -> io::Res
     )
 }
 
+/// What reading the configuration again came to.
+pub fn reloaded(out: &mut impl Write, steps: usize, problems: &[String]) -> io::Result<()> {
+    match steps {
+        0 => writeln!(
+            out,
+            "The configuration is in force: nothing had to be changed."
+        )?,
+        1 => writeln!(out, "The configuration is in force: 1 step.")?,
+        _ => writeln!(out, "The configuration is in force: {steps} steps.")?,
+    }
+    for problem in problems {
+        writeln!(out, "Not applied: {}.", clean(problem))?;
+    }
+    Ok(())
+}
+
 /// Live flows.
 pub fn flows(out: &mut impl Write, flows: &[FlowInfo], order: FlowOrder) -> io::Result<()> {
     if flows.is_empty() {
@@ -101,6 +120,19 @@ pub fn drops(out: &mut impl Write, drops: &[DropInfo]) -> io::Result<()> {
         ]));
     }
     write_table(out, &table)
+}
+
+/// What rules and routes refused, the most packets first.
+pub fn refusals(out: &mut impl Write, refusals: &[RefusalInfo]) -> io::Result<()> {
+    if refusals.is_empty() {
+        return writeln!(out, "Rules and routes refused nothing lately.");
+    }
+    let mut sorted: Vec<_> = refusals.iter().collect();
+    sorted.sort_by_key(|refusal| {
+        let name = (&refusal.environment, refusal.remote, refusal.local_port);
+        (Reverse(refusal.packets), name)
+    });
+    write_table(out, &refusal_table(&sorted))
 }
 
 /// The agent, its uplinks, its ENIs and its counters.
@@ -167,7 +199,8 @@ fn write_reasons(
 /// One line about the agent.
 fn heading(status: &StatusInfo) -> String {
     format!(
-        "vpc {} · pid {} · up {} · layout {}, tables {} · {} environments · {} of {} flows",
+        "vpc {} · pid {} · up {} · layout {}, tables {} · {} environments · {} of {} flows · \
+         {} of {} policy words",
         clean(&status.version),
         status.pid,
         units::duration(status.uptime_secs),
@@ -176,6 +209,8 @@ fn heading(status: &StatusInfo) -> String {
         status.environments,
         status.flows,
         status.flow_capacity,
+        status.policy_words,
+        status.policy_word_capacity,
     )
 }
 
@@ -319,6 +354,43 @@ fn eni_table(enis: &[&EniInfo]) -> Table {
             eni.tcp_ports.to_string(),
             eni.udp_ports.to_string(),
             eni.blocks.to_string(),
+        ]));
+    }
+    table
+}
+
+fn refusal_table(refusals: &[&RefusalInfo]) -> Table {
+    let mut table = table(&[
+        "ENVIRONMENT",
+        "ENI",
+        "WAY",
+        "PROTO",
+        "LOCAL",
+        "REMOTE",
+        "REASON",
+        "#PACKETS",
+        "#BYTES",
+        "#FIRST",
+        "#LAST",
+    ]);
+    for refusal in refusals {
+        // Before it leaves, a packet has no port of the ENI.
+        let local = match refusal.direction {
+            RefusalDirection::Out => format!("port {}", refusal.local_port),
+            RefusalDirection::In => format!("{}:{}", refusal.eni_address, refusal.local_port),
+        };
+        table.add_row(row([
+            refusal.environment.clone(),
+            refusal.eni.clone(),
+            refusal.direction.to_string(),
+            refusal.protocol.clone(),
+            local,
+            refusal.remote.to_string(),
+            refusal.reason.clone(),
+            refusal.packets.to_string(),
+            units::bytes(refusal.bytes),
+            units::duration(refusal.age_secs),
+            units::duration(refusal.idle_secs),
         ]));
     }
     table

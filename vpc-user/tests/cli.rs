@@ -15,7 +15,10 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use vpc_user::{
     api,
-    model::{DropInfo, EnvironmentInfo, FlowInfo, Hook, HookWish, Request, Response, StatusInfo},
+    model::{
+        DropInfo, EnvironmentInfo, ExplainRequest, Explanation, FlowInfo, Hook, HookWish,
+        RefusalDirection, RefusalInfo, Request, Response, Stage, StageDecision, StatusInfo,
+    },
 };
 
 struct Agent {
@@ -25,6 +28,10 @@ struct Agent {
 
 impl Agent {
     fn start() -> Self {
+        Self::start_with(answer)
+    }
+
+    fn start_with(answer: fn(&Request) -> Response) -> Self {
         let agent = Self {
             folder: TempDir::new().unwrap(),
             runtime: Runtime::new().unwrap(),
@@ -33,9 +40,9 @@ impl Agent {
             let _guard = agent.runtime.enter();
             api::bind(&agent.socket()).unwrap()
         };
-        agent
-            .runtime
-            .spawn(api::serve(listener, async |request| answer(&request)));
+        agent.runtime.spawn(api::serve(listener, move |request| {
+            std::future::ready(answer(&request))
+        }));
         agent
     }
 
@@ -114,6 +121,24 @@ fn flow(environment: &str, slot: u32) -> FlowInfo {
     }
 }
 
+fn explanation(request: &ExplainRequest) -> Explanation {
+    Explanation {
+        environment: request.environment.to_string(),
+        address: [172, 16, 0, 2].into(),
+        group: "blue-app".into(),
+        to: request.to,
+        eni: None,
+        flow: None,
+        tracked: request.from_port.is_some(),
+        security_groups: Some(Stage::bare(false, StageDecision::NoRule)),
+        network_acl_out: None,
+        route: None,
+        reply: None,
+        verdict: "sg_egress".into(),
+        description: "No rule.".into(),
+    }
+}
+
 fn answer(request: &Request) -> Response {
     match request {
         Request::Attach(attach) if attach.interface == "tap1" => {
@@ -131,6 +156,10 @@ fn answer(request: &Request) -> Response {
         }),
         // The answer to another question.
         Request::Detach { .. } => Response::Drops(Vec::new()),
+        Request::Reload => Response::Reloaded {
+            steps: 2,
+            problems: Vec::new(),
+        },
         Request::Environments => Response::Environments(vec![environment("fn-1")]),
         Request::Flows => Response::Flows(
             (0..2_000)
@@ -144,6 +173,29 @@ fn answer(request: &Request) -> Response {
             packets: 5,
             description: "One way.".into(),
         }]),
+        Request::Explain(request) if request.environment.as_str() == "fn-1" => {
+            Response::Explanation(Box::new(explanation(request)))
+        }
+        Request::Explain(request) => Response::Error {
+            message: format!(
+                "{} is not attached: see `vpc ls` for what is",
+                request.environment
+            ),
+        },
+        Request::Refusals => Response::Refusals(vec![RefusalInfo {
+            environment: "fn-1".into(),
+            eni: "blue-app-0".into(),
+            eni_address: [10, 0, 0, 10].into(),
+            direction: RefusalDirection::Out,
+            protocol: "tcp".into(),
+            local_port: 40_000,
+            remote: ([10, 0, 3, 7], 443).into(),
+            reason: "sg_egress".into(),
+            packets: 3,
+            bytes: 180,
+            age_secs: 2.0,
+            idle_secs: 1.0,
+        }]),
         Request::Status => Response::Status(StatusInfo {
             version: "0.1.0".into(),
             layout: 1,
@@ -155,6 +207,8 @@ fn answer(request: &Request) -> Response {
             environments: 1,
             flows: 2_000,
             flow_capacity: 4_096,
+            policy_words: 20,
+            policy_word_capacity: 2_048,
             counters: BTreeMap::new(),
         }),
     }
@@ -177,6 +231,48 @@ fn an_attach_prints_what_was_attached() {
     let (_, out, _) = agent.run(&format!("{ATTACH} --interface tap1 --json"));
     let value: EnvironmentInfo = serde_json::from_str(&out).unwrap();
     assert_eq!(value, environment("fn-1"));
+}
+
+#[test]
+fn a_reload_says_what_was_done() {
+    let agent = Agent::start();
+    let done = "The configuration is in force: 2 steps.\n";
+    assert_eq!(agent.run("reload"), (0, done.into(), String::new()));
+    let (code, out, _) = agent.run("reload --json");
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let expected = serde_json::json!({ "steps": 2, "problems": [] });
+    assert_eq!((code, value), (0, expected));
+}
+
+#[test]
+fn a_reload_by_half_names_what_is_missing_and_is_code_1() {
+    let agent = Agent::start_with(|_| Response::Reloaded {
+        steps: 0,
+        problems: vec!["uplink blue: there is no interface eth1".into()],
+    });
+    let (code, out, err) = agent.run("reload");
+    assert_eq!(
+        (code, out.as_str(), err.as_str()),
+        (
+            1,
+            "The configuration is in force: nothing had to be changed.\n\
+             Not applied: uplink blue: there is no interface eth1.\n",
+            "vpc: one part of the configuration was not applied: the agent tries again\n"
+        )
+    );
+    let (code, out, _) = agent.run("reload --json");
+    assert_eq!(code, 1);
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(value["problems"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_refused_reload_is_one_sentence_and_code_1() {
+    let agent = Agent::start_with(|_| Response::Error {
+        message: "/etc/vpc.toml: profile = \"x\" is not a profile".into(),
+    });
+    let sentence = "vpc: /etc/vpc.toml: profile = \"x\" is not a profile\n";
+    assert_eq!(agent.run("reload"), (1, String::new(), sentence.into()));
 }
 
 #[test]
@@ -208,6 +304,8 @@ fn an_agent_that_does_not_run_is_code_1_with_the_remedy() {
         "flows",
         "drops",
         "status",
+        "reload",
+        "refusals",
         "top --frames 1",
         "detach a",
     ] {
@@ -247,6 +345,7 @@ fn listings_have_a_table_and_a_json_form() {
         ("ls", "fn-1"),
         ("flows", "10.0.0.10:2000"),
         ("drops", "unsolicited"),
+        ("refusals", "sg_egress"),
         ("status", "pid 4242"),
     ] {
         let (code, out, err) = agent.run(line);
@@ -256,6 +355,66 @@ fn listings_have_a_table_and_a_json_form() {
         assert_eq!(code, 0, "{line}");
         serde_json::from_str::<serde_json::Value>(&out).unwrap();
     }
+}
+
+#[test]
+fn a_packet_is_explained_as_a_story_or_as_json() {
+    let agent = Agent::start();
+    let line = "explain --environment fn-1 --to 10.0.3.7:443/tcp";
+    let (code, out, err) = agent.run(line);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(
+        out.contains("  security groups  denied: no egress rule matches\n"),
+        "{out}"
+    );
+    assert!(
+        out.ends_with("  verdict          sg_egress (a new flow): No rule.\n"),
+        "{out}"
+    );
+    let (code, out, _) = agent.run(&format!("{line} --from-port 40000 --json"));
+    let value: Explanation = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (code, value.verdict.as_str(), value.tracked),
+        (0, "sg_egress", true)
+    );
+    let (code, _, err) = agent.run("explain --environment fn-2 --to 10.0.3.7:443/tcp");
+    assert_eq!(
+        (code, err.as_str()),
+        (1, "vpc: fn-2 is not attached: see `vpc ls` for what is\n")
+    );
+}
+
+#[test]
+fn a_question_that_is_none_is_wrong_usage() {
+    for (line, expected) in [
+        ("explain", "required"),
+        ("explain --environment fn-1", "--to"),
+        ("explain --to 10.0.3.7:443/tcp", "--environment"),
+        (
+            "explain unsolicited --environment fn-1 --to 10.0.3.7:443/tcp",
+            "cannot be used with",
+        ),
+        ("explain unsolicited --from-port 5", "--environment"),
+        (
+            "explain --environment fn-1 --to 10.0.3.7:443",
+            "write it like 10.0.3.7:443/tcp",
+        ),
+        (
+            "explain --environment fn-1 --to 10.0.3.7/icmp",
+            "is not carried",
+        ),
+        (
+            "explain --environment fn-1 --to 10.0.3.7:443/tcp --from-port 0",
+            "from-port",
+        ),
+    ] {
+        let (code, out, err) = run(line);
+        assert_eq!((code, out.as_str()), (2, ""), "{line}: {err}");
+        assert!(err.contains(expected), "{line}: {err}");
+    }
+    let (code, out, _) = run("explain unsolicited --json");
+    let value: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &value["number"]), (0, &serde_json::json!(29)));
 }
 
 #[test]

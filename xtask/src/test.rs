@@ -12,7 +12,7 @@ use crate::{build, exec, report::Report, setup, summary::Summary, workspace::Wor
 
 /// Tests of the data path, which run over XDP once more: the hook that links get by
 /// themselves here is TC.
-const OVER_EITHER_HOOK: [&str; 14] = [
+const OVER_EITHER_HOOK: [&str; 15] = [
     "arp",
     "bad_frames",
     "checksums",
@@ -24,6 +24,7 @@ const OVER_EITHER_HOOK: [&str; 14] = [
     "one_way",
     "ports",
     "restart",
+    "rules",
     "tap",
     "timeouts",
     "traffic",

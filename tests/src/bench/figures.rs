@@ -14,7 +14,7 @@ enum Bar {
 
 use Bar::{AtLeast, AtMost};
 
-const BARS: [(&str, Bar); 15] = [
+const BARS: [(&str, Bar); 20] = [
     ("test_run.forward_hot_ns", AtMost(40.0)),
     ("test_run.forward_random_ns", AtMost(130.0)),
     ("test_run.reply_hot_ns", AtMost(40.0)),
@@ -23,6 +23,11 @@ const BARS: [(&str, Bar); 15] = [
     ("test_run.sweep_per_slot_ns", AtMost(3.0)),
     ("veth.ratio_established", AtMost(1.0 / 3.0)),
     ("veth.ratio_new", AtMost(1.0 / 4.0)),
+    ("policy.ratio_established", AtMost(1.05)),
+    ("policy.ratio_new_flow", AtMost(2.0)),
+    ("policy.change_to_effect_ms", AtMost(10.0)),
+    ("policy.compile_ms", AtMost(500.0)),
+    ("policy.recompile_ms", AtMost(5.0)),
     ("bulk.auto_tcp1_up_to_forward", AtLeast(0.95)),
     ("bulk.auto_tcp1_down_to_forward", AtLeast(0.95)),
     ("bulk.auto_tcp1_up_to_nft", AtLeast(1.0)),
@@ -77,6 +82,7 @@ impl Figures {
         let mut all = self.samples.clone();
         all.extend(super::bulk::ratios(&self.samples));
         all.extend(super::live::ratios(&self.samples));
+        all.extend(super::policy::ratios(&self.samples));
         all
     }
 
@@ -103,18 +109,27 @@ impl Figures {
                 format!("verified.{name}_insns")
             );
         }
+        out.push_str(&super::policy::table(&self.samples));
         out.push_str(&super::bulk::tables(&self.samples));
         out
     }
 
-    /// For programs: one object in one line.
+    /// For programs: one object in one line. A figure with a third part to its name is
+    /// an object by that part.
     pub fn json(&self) -> String {
-        let mut all: serde_json::Map<String, serde_json::Value> = self
-            .all()
-            .into_iter()
-            .map(|(name, samples)| (name, (median(&samples) * 1000.0).round() / 1000.0))
-            .map(|(name, value)| (name, value.into()))
-            .collect();
+        let mut all = serde_json::Map::new();
+        for (name, samples) in self.all() {
+            let value = (median(&samples) * 1000.0).round() / 1000.0;
+            match name.rsplit_once('.') {
+                Some((figure, part)) if figure.contains('.') => {
+                    let by_part = all.entry(figure).or_insert_with(|| serde_json::json!({}));
+                    by_part[part] = value.into();
+                }
+                _ => {
+                    all.insert(name, value.into());
+                }
+            }
+        }
         for (name, instructions) in &self.verified {
             all.insert(format!("verified.{name}_insns"), (*instructions).into());
         }

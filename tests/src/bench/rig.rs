@@ -30,7 +30,7 @@ use vpc_common::{
 use vpc_user::{
     dataplane::{Dataplane, skb_layout},
     model::{
-        AttachRequest, Config, FlowInfo, GroupConfig, HookWish, ObjectName, TcAttachment,
+        AttachRequest, Config, FlowInfo, GroupConfig, HookWish, Network, ObjectName, TcAttachment,
         UplinkConfig,
     },
 };
@@ -41,6 +41,8 @@ pub const INSIDE: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 2);
 pub const RESOURCE: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 /// Where the kernel's packets go.
 pub const KERNEL_RESOURCE: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 100);
+/// Neighbours of the ENIs whose MACs are known, from [`RESOURCE`] on.
+pub const RESOURCES: u8 = 8;
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 1);
 const RESOURCE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x64];
 /// As `vpc-ebpf/src/bench.rs` has it.
@@ -70,6 +72,22 @@ pub struct Setting {
     pub macs: [[u8; 6]; 2],
     /// The pool that `bench_claim` claims from.
     pub pool: u32,
+    /// Not 0: packets go to the destinations that were set.
+    pub spread: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// The kernel's `Destination`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Destination {
+    /// Address.
+    pub address: [u8; 4],
+    /// Port, wire order.
+    pub port: u16,
+    /// IPv4 header checksum.
+    pub checksum: u16,
 }
 
 /// The kernel's `ReplyTuple`.
@@ -82,18 +100,24 @@ pub struct ReplyTuple {
     pub ports: [u16; 2],
     /// IPv4 header checksum.
     pub checksum: u16,
+    /// Where it comes from.
+    pub remote: [u8; 4],
     /// Zero.
-    pub reserved: [u16; 3],
+    pub reserved: u16,
 }
 
 // SAFETY: `repr(C)`, no padding, every bit pattern a value.
 unsafe impl aya::Pod for Setting {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Destination {}
 // SAFETY: as above.
 unsafe impl aya::Pod for ReplyTuple {}
 
 /// Everything the bench runs on.
 pub struct Rig {
     dataplane: Option<Dataplane>,
+    /// Two groups without VPC: `roomy` and `full`.
+    pub config: Config,
     pin_dir: PathBuf,
     /// The bench programs.
     pub bench: Ebpf,
@@ -116,7 +140,13 @@ fn ifindex(interface: &str) -> u32 {
     nix::net::if_::if_nametoindex(interface).expect("the rig made the interface")
 }
 
-fn object_name(name: &str) -> ObjectName {
+/// One of [`RESOURCES`].
+pub fn resource(number: u8) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(RESOURCE) + u32::from(number))
+}
+
+/// A name.
+pub fn object_name(name: &str) -> ObjectName {
     ObjectName::new(name).expect("a constant that is a name")
 }
 
@@ -134,7 +164,7 @@ impl Rig {
         make_masquerade();
         let pin_dir = PathBuf::from(format!("/sys/fs/bpf/vpc-bench-{}", std::process::id()));
         let limits = Limits::DEFAULT;
-        let config = config(&pin_dir, limits);
+        let config = config(&pin_dir);
         let mut dataplane =
             Dataplane::open(&pin_dir, &limits, TcAttachment::Auto).expect("the data plane opens");
         dataplane.apply(&config);
@@ -146,10 +176,11 @@ impl Rig {
             let request = attachment(name, interface, group, hook);
             dataplane.attach(&request).expect("the link attaches");
         }
-        resolve_next_hop(&pin_dir);
+        resolve_next_hops(&pin_dir);
         let bench = load(&pin_dir);
         let mut rig = Self {
             dataplane: Some(dataplane),
+            config,
             pin_dir,
             bench,
             blocks: limits.blocks,
@@ -157,6 +188,14 @@ impl Rig {
         };
         rig.attach_helpers();
         rig
+    }
+
+    /// What the agent does with a configuration.
+    pub fn apply(&mut self, config: &Config) {
+        let dataplane = self.dataplane.as_mut().expect("the rig is up");
+        let applied = dataplane.apply(config);
+        let obstacles: Vec<String> = applied.obstacles().collect();
+        assert!(applied.is_complete(), "{obstacles:?}");
     }
 
     fn attach_helpers(&mut self) {
@@ -207,14 +246,26 @@ impl Rig {
     }
 
     /// Says what the replies are.
-    pub fn set_replies(&mut self, tuples: &[(u32, ReplyTuple)]) {
+    pub fn set_replies(&mut self, tuples: &[ReplyTuple]) {
         let map = self
             .bench
             .map_mut("REPLY_TUPLES")
             .expect("the object has the map");
         let mut map: Array<_, ReplyTuple> = map.try_into().expect("it is an array");
-        for (number, tuple) in tuples {
-            map.set(*number, *tuple, 0).expect("the map takes it");
+        for (number, tuple) in (0..).zip(tuples) {
+            map.set(number, *tuple, 0).expect("the map takes it");
+        }
+    }
+
+    /// Says where packets go if the setting has them spread.
+    pub fn set_destinations(&mut self, destinations: &[Destination]) {
+        let map = self
+            .bench
+            .map_mut("DESTINATIONS")
+            .expect("the object has the map");
+        let mut map: Array<_, Destination> = map.try_into().expect("it is an array");
+        for (number, destination) in (0..).zip(destinations) {
+            map.set(number, *destination, 0).expect("the map takes it");
         }
     }
 
@@ -392,10 +443,12 @@ fn make_masquerade() {
     );
 }
 
-fn config(pin_dir: &std::path::Path, limits: Limits) -> Config {
+fn config(pin_dir: &std::path::Path) -> Config {
     let group = |name: &str, addresses: &[u8]| GroupConfig {
         name: object_name(name),
         uplink: object_name("uplink"),
+        subnet_name: None,
+        security_groups: Vec::new(),
         subnet: Ipv4Addr::new(10, 0, 0, 0),
         prefix_len: 24,
         router: None,
@@ -409,7 +462,7 @@ fn config(pin_dir: &std::path::Path, limits: Limits) -> Config {
     Config {
         pin_dir: pin_dir.into(),
         socket: PathBuf::from("/run/unused"),
-        limits,
+        limits: Limits::DEFAULT,
         tc: TcAttachment::Auto,
         uplinks: vec![UplinkConfig {
             name: object_name("uplink"),
@@ -419,6 +472,7 @@ fn config(pin_dir: &std::path::Path, limits: Limits) -> Config {
             peer_netns: None,
         }],
         groups: vec![group("roomy", &[10, 11]), group("full", &[12])],
+        network: Network::default(),
     }
 }
 
@@ -438,22 +492,25 @@ fn attachment(name: &str, interface: &str, group: &str, hook: HookWish) -> Attac
     }
 }
 
-/// What the agent's punt worker does when a neighbour answers.
-fn resolve_next_hop(pin_dir: &std::path::Path) {
+/// What the agent's punt worker does when neighbours answer.
+fn resolve_next_hops(pin_dir: &std::path::Path) {
     let open = |name: &str| {
         MapData::from_pin(pin_dir.join("maps").join(name)).expect("the table is pinned")
     };
     let hops = aya::maps::Map::Array(open(name::NEXT_HOPS));
     let mut hops: Array<_, [u64; 2]> = hops.try_into().expect("it is an array");
     let mac = Mac::new(RESOURCE_MAC).to_word();
-    hops.set(1, [mac, 0], 0).expect("the map takes it");
     let index = aya::maps::Map::HashMap(open(name::NEXT_HOP_BY_ADDRESS));
     let mut index: HashMap<_, NextHopKey, u32> = index.try_into().expect("it is a hash");
-    let key = NextHopKey {
-        uplink: 0,
-        address: Addr::from(IpAddr::V4(RESOURCE)),
-    };
-    index.insert(key, 1, 0).expect("the map takes it");
+    for number in 0..RESOURCES {
+        let place = u32::from(number) + 1;
+        hops.set(place, [mac, 0], 0).expect("the map takes it");
+        let key = NextHopKey {
+            uplink: 0,
+            address: Addr::from(IpAddr::V4(resource(number))),
+        };
+        index.insert(key, place, 0).expect("the map takes it");
+    }
 }
 
 fn load(pin_dir: &std::path::Path) -> Ebpf {

@@ -5,29 +5,35 @@
 //! floor of an empty program is left in. So a figure reads as the cost of the data
 //! path's program on a packet that was there.
 
-use std::time::Instant;
+use std::{net::IpAddr, time::Instant};
 
 use aya::programs::{RawTracePoint, RawTracePointRunOptions, TestRun as _, TestRunOptions, Xdp};
+
+use vpc_user::model::FlowInfo;
 
 use super::{
     Figures,
     rig::{INSIDE, KERNEL_MAC, KERNEL_RESOURCE, RESOURCE, ReplyTuple, Rig, Setting},
 };
 
-const SYN: u32 = 0x02;
+/// The flag of a first segment.
+pub const SYN: u32 = 0x02;
 const SYN_ACK: u32 = 0x12;
-const ACK: u32 = 0x10;
+/// The flag of every later segment.
+pub const ACK: u32 = 0x10;
 /// Flows of the random figures.
-const FLOWS: u32 = 65_536;
+pub const FLOWS: u32 = 65_536;
 /// The TCP pool of the third ENI, the only one of the full group.
 const FULL_POOL: u32 = 4;
-const REPEAT: u32 = 500_000;
+/// Packets of a sample.
+pub const REPEAT: u32 = 500_000;
 /// Draw from all [`FLOWS`].
-const RANDOM: u32 = FLOWS - 1;
+pub const RANDOM: u32 = FLOWS - 1;
 /// Count up.
-const UP: u32 = u32::MAX;
+pub const UP: u32 = u32::MAX;
 
-fn checksum(source: [u8; 4], destination: [u8; 4], protocol: u8) -> u16 {
+/// The checksum of a packet's IPv4 header, as in memory.
+pub fn checksum(source: [u8; 4], destination: [u8; 4], protocol: u8) -> u16 {
     let mut header = header(source, destination, protocol);
     header[10..12].fill(0);
     let sum: u32 = header
@@ -66,6 +72,8 @@ fn setting(to: [u8; 4], mask: u32, next: u64, protocol: u8, tcp_flags: u32) -> S
         protocol: u32::from(protocol),
         macs: [KERNEL_MAC, [2, 0, 0, 0, 0, 0x22]],
         pool: FULL_POOL,
+        spread: 0,
+        reserved: 0,
     }
 }
 
@@ -94,7 +102,8 @@ pub fn context(ifindex: u32) -> [u8; 24] {
     context
 }
 
-fn cost(program: &Xdp, ifindex: u32, repeat: u32) -> f64 {
+/// What the kernel says that a run of a program took.
+pub fn cost(program: &Xdp, ifindex: u32, repeat: u32) -> f64 {
     let (frame, context) = (frame(6), context(ifindex));
     let result = program.test_run(TestRunOptions {
         data_in: Some(&frame),
@@ -113,7 +122,7 @@ pub fn call(program: &RawTracePoint, arguments: &[u64]) {
 }
 
 /// The cost of a program, less what restoring its packet costs, plus the floor.
-fn net(rig: &mut Rig, program: &str, restore: &str, setting: Setting, repeat: u32) -> f64 {
+pub fn net(rig: &mut Rig, program: &str, restore: &str, setting: Setting, repeat: u32) -> f64 {
     let ifindex = if program == "bench_reply" {
         Rig::uplink()
     } else {
@@ -127,45 +136,49 @@ fn net(rig: &mut Rig, program: &str, restore: &str, setting: Setting, repeat: u3
     whole - restoring + floor
 }
 
-/// Opens [`FLOWS`] TCP connections and answers them.
-fn establish(rig: &mut Rig) {
-    rig.set(ours(UP, 0, 6, SYN));
-    cost(rig.xdp("bench_forward"), Rig::environment(), FLOWS);
+/// Opens TCP connections, the setting's of the first numbers, and answers them.
+pub fn establish(rig: &mut Rig, setting: Setting, count: u32) {
+    let up = |tcp_flags| Setting {
+        mask: UP,
+        next: 0,
+        tcp_flags,
+        ..setting
+    };
+    rig.set(up(SYN));
+    cost(rig.xdp("bench_forward"), Rig::environment(), count);
     let flows = rig.flows();
-    assert_eq!(flows.len(), FLOWS as usize, "every flow opened");
-    let replies: Vec<(u32, ReplyTuple)> = flows
-        .iter()
-        .map(|flow| {
-            let number = u32::from(flow.inside.port() - 0x4000)
-                | u32::from(flow.remote.port() - 8_080) << 15;
-            let std::net::IpAddr::V4(address) = flow.outside.ip() else {
-                panic!("IPv4 only")
-            };
-            let tuple = ReplyTuple {
-                address: address.octets(),
-                ports: [flow.remote.port().to_be(), flow.outside.port().to_be()],
-                checksum: checksum(RESOURCE.octets(), address.octets(), 6),
-                reserved: [0; 3],
-            };
-            (number, tuple)
-        })
-        .collect();
+    assert_eq!(flows.len(), count as usize, "every flow opened");
+    let replies: Vec<ReplyTuple> = flows.iter().map(reply_to).collect();
     rig.set_replies(&replies);
-    rig.set(ours(UP, 0, 6, SYN_ACK));
-    cost(rig.xdp("bench_reply"), Rig::uplink(), FLOWS);
+    rig.set(up(SYN_ACK));
+    cost(rig.xdp("bench_reply"), Rig::uplink(), count);
     let established = rig
         .flows()
         .iter()
         .filter(|flow| flow.state == "established")
         .count();
-    assert_eq!(established, FLOWS as usize, "every flow is answered");
+    assert_eq!(established, count as usize, "every flow is answered");
+}
+
+/// What answers a flow.
+fn reply_to(flow: &FlowInfo) -> ReplyTuple {
+    let (IpAddr::V4(address), IpAddr::V4(remote)) = (flow.outside.ip(), flow.remote.ip()) else {
+        panic!("IPv4 only")
+    };
+    ReplyTuple {
+        address: address.octets(),
+        ports: [flow.remote.port().to_be(), flow.outside.port().to_be()],
+        checksum: checksum(remote.octets(), address.octets(), 6),
+        remote: remote.octets(),
+        reserved: 0,
+    }
 }
 
 /// One sample of each figure.
 pub fn measure(rig: &mut Rig, figures: &mut Figures) {
     let floor = cost(rig.xdp("empty"), Rig::environment(), REPEAT);
     figures.sample("test_run.empty_ns", floor);
-    establish(rig);
+    establish(rig, ours(UP, 0, 6, SYN), FLOWS);
     for (direction, program, restore) in [
         ("forward", "bench_forward", "bench_restore_forward"),
         ("reply", "bench_reply", "bench_restore_reply"),
@@ -190,7 +203,7 @@ pub fn measure(rig: &mut Rig, figures: &mut Figures) {
 }
 
 /// Packets counted on all flows.
-fn packets(rig: &Rig) -> u64 {
+pub fn packets(rig: &Rig) -> u64 {
     rig.flows()
         .iter()
         .map(|flow| flow.forward_packets + flow.reply_packets)

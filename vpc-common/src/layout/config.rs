@@ -120,14 +120,10 @@ pub struct Group {
 pub struct Eni {
     /// Its address in the VPC; unspecified while the index is unused.
     pub address: Addr,
-    /// First address of its subnet.
-    pub subnet: Addr,
-    /// Where destinations outside the subnet go; unspecified = nowhere.
-    pub router: Addr,
-    /// Prefix length of the subnet within the IPv4-mapped address: 96 + n.
-    pub prefix_len: u32,
     /// Index of its uplink.
     pub uplink: u32,
+    /// Fills the word.
+    pub reserved: u32,
     /// Connections over both protocols, at most [`ENI_CONNECTIONS`](super::ENI_CONNECTIONS).
     pub connection_limit: u32,
     /// Connections at which the agent is told once: 80 % of the limit.
@@ -162,6 +158,38 @@ impl EniKey {
     }
 }
 
+/// The ENI behind an address on an uplink.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct EniRef(pub u32);
+
+impl EniRef {
+    const PEERED: u32 = 1 << 31;
+
+    /// An ENI on its own uplink.
+    pub const fn home(index: u32) -> Self {
+        Self(index)
+    }
+
+    /// An ENI that is reached by the uplink of a peered VPC: only by flows that went
+    /// out there.
+    pub const fn peered(index: u32) -> Self {
+        Self(index | Self::PEERED)
+    }
+
+    /// Its index.
+    #[inline(always)]
+    pub const fn index(self) -> u32 {
+        self.0 & !Self::PEERED
+    }
+
+    /// Whether the uplink is that of a peered VPC.
+    #[inline(always)]
+    pub const fn is_peered(self) -> bool {
+        self.0 & Self::PEERED != 0
+    }
+}
+
 /// What a [`Name`] belongs to.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -192,3 +220,44 @@ pub const NAME_LEN: usize = 64;
 
 /// A name in UTF-8, padded with zero bytes.
 pub type Name = [u8; NAME_LEN];
+
+/// Which policy an ENI goes by, and how many there have been: one word, so that both
+/// change at once, and with them what every flow of the ENI goes by.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct InForce(pub u64);
+
+impl InForce {
+    /// The policy that begins at a word, and its generation.
+    pub const fn new(generation: u32, begins: u32) -> Self {
+        let place = begins as u64 + 1;
+        Self(place | (generation as u64) << 32)
+    }
+
+    /// The generation after this one of the same policy.
+    #[must_use]
+    pub const fn again(self) -> Self {
+        Self(self.0.wrapping_add(1 << 32))
+    }
+
+    /// No policy, with the generation as it is.
+    #[must_use]
+    pub const fn without(self) -> Self {
+        Self(self.0 & !(u32::MAX as u64))
+    }
+
+    /// The generation.
+    #[inline(always)]
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// Where the policy begins among the words.
+    #[inline(always)]
+    pub const fn begins(self) -> Option<u32> {
+        match self.0 as u32 {
+            0 => None,
+            place => Some(place - 1),
+        }
+    }
+}

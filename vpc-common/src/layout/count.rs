@@ -1,6 +1,10 @@
 //! What is counted besides flows, and for whom.
 
-use crate::drop::DropReason;
+use crate::{
+    addr::Addr,
+    atomic::{Shared32, Shared64},
+    drop::DropReason,
+};
 
 /// Who a dropped packet is counted for.
 #[repr(transparent)]
@@ -71,6 +75,43 @@ impl DropKey {
     }
 }
 
+/// Packets that rules or routes refused, by what a flow log tells of them: the ENI's
+/// view, without the environment's address.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RefusalKey {
+    /// The other end.
+    pub remote: Addr,
+    /// Environment index << 16 | ENI index.
+    pub owners: u32,
+    /// The ENI's port for a reply, the environment's own for a packet into the VPC,
+    /// << 16 | the remote's; both as on the wire.
+    pub ports: u32,
+    /// IP protocol number | [`RefusalKey::REPLY`].
+    pub protocol: u32,
+    /// [`DropReason`] as a number.
+    pub reason: u32,
+}
+
+impl RefusalKey {
+    /// In `protocol`: the packet was on its way to the environment.
+    pub const REPLY: u32 = 1 << 8;
+}
+
+/// How many packets of a [`RefusalKey`] there were, and when.
+#[repr(C)]
+#[derive(Clone, Debug, Default)]
+pub struct Refusal {
+    /// Packets.
+    pub packets: Shared64,
+    /// Bytes of IP packets.
+    pub bytes: Shared64,
+    /// [`Tick`](crate::time::Tick) of the first.
+    pub first: Shared32,
+    /// [`Tick`](crate::time::Tick) of the last.
+    pub last: Shared32,
+}
+
 /// What the kernel counts besides drops.
 #[repr(u32)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
@@ -99,11 +140,14 @@ pub enum Stat {
     ChecksumsCompleted = 10,
     /// Answers sent (ARP, ICMP, RST).
     Answers = 11,
+    /// Refused packets that found no room among the refusals: in the drop counters
+    /// alone.
+    RefusalsOverflowed = 12,
 }
 
 impl Stat {
     /// How many there are.
-    pub const COUNT: u32 = 12;
+    pub const COUNT: u32 = 13;
     /// Every one with its name in listings and metrics.
     pub const ALL: [(Self, &'static str); Self::COUNT as usize] = [
         (Self::FlowsOpened, "flows_opened"),
@@ -118,5 +162,6 @@ impl Stat {
         (Self::EventsLost, "events_lost"),
         (Self::ChecksumsCompleted, "checksums_completed"),
         (Self::Answers, "answers"),
+        (Self::RefusalsOverflowed, "refusals_overflowed"),
     ];
 }

@@ -104,6 +104,52 @@ pub struct FlowRef {
     pub epoch: u32,
 }
 
+/// What rules and routes said of a flow, the generation that this is of, and the
+/// flow's port, in one word: whoever reads it never sees the verdict of one
+/// generation under the label of another.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decision(pub u64);
+
+impl Decision {
+    /// Next hops that a decision can name, and the one that is none.
+    pub const NEXT_HOPS: u32 = 1 << 15;
+    const REPLY_DENIED: u64 = 1 << 31;
+
+    /// A decision. `next_hop` 0: packets into the VPC are refused, or nobody knows
+    /// yet where they go.
+    #[inline(always)]
+    pub const fn new(generation: u32, next_hop: u32, reply_denied: bool, outside: Port) -> Self {
+        let denied = if reply_denied { Self::REPLY_DENIED } else { 0 };
+        let next_hop = (next_hop & (Self::NEXT_HOPS - 1)) as u64;
+        Self(outside.to_wire() as u64 | next_hop << 16 | denied | (generation as u64) << 32)
+    }
+
+    /// Source port on the ENI.
+    #[inline(always)]
+    pub const fn outside_port(self) -> Port {
+        Port::from_wire(self.0 as u16)
+    }
+
+    /// Next hop index; 0 = none.
+    #[inline(always)]
+    pub const fn next_hop(self) -> u32 {
+        (self.0 >> 16) as u32 & (Self::NEXT_HOPS - 1)
+    }
+
+    /// Whether the network ACL keeps replies out of the subnet.
+    #[inline(always)]
+    pub const fn denies_replies(self) -> bool {
+        self.0 & Self::REPLY_DENIED != 0
+    }
+
+    /// Whether it is of this generation of its ENI.
+    #[inline(always)]
+    pub const fn is_of(self, generation: u64) -> bool {
+        (self.0 >> 32) as u32 == generation as u32
+    }
+}
+
 /// One flow, and one port of an ENI: two cache lines. The forward path touches
 /// the first only; the reply path reads the first and writes the second.
 #[repr(C, align(64))]
@@ -112,10 +158,8 @@ pub struct Slot {
     /// A [`State`]; moved by compare-and-swap only. Everything else is written
     /// between `Claiming` and open, except counters and stamps.
     pub state: Shared64,
-    /// The ENI's generation when the verdict was reached, modulo 2^32.
-    pub verdict_generation: Shared32,
-    /// Generation of the environment.
-    pub generation: Shared32,
+    /// A [`Decision`].
+    pub decision: Shared64,
     /// Bytes of IP packets into the VPC.
     pub forward_bytes: Shared64,
     /// Packets into the VPC.
@@ -126,8 +170,8 @@ pub struct Slot {
     pub owners: Shared32,
     /// Inside port << 16 | remote port, both as on the wire.
     pub ports: Shared32,
-    /// Next hop index << 16 | outside port as on the wire.
-    pub next_hop: Shared32,
+    /// Generation of the environment.
+    pub generation: Shared32,
     /// [`Tick`] of the last packet into the VPC.
     pub forward_last: Shared32,
 
@@ -237,16 +281,16 @@ impl Slot {
         Port::from_wire(self.ports.load() as u16)
     }
 
+    /// What was decided.
+    #[inline(always)]
+    pub fn decision(&self) -> Decision {
+        Decision(self.decision.load())
+    }
+
     /// Source port on the ENI.
     #[inline(always)]
     pub fn outside_port(&self) -> Port {
-        Port::from_wire(self.next_hop.load() as u16)
-    }
-
-    /// Next hop index.
-    #[inline(always)]
-    pub fn next_hop(&self) -> u16 {
-        (self.next_hop.load() >> 16) as u16
+        self.decision().outside_port()
     }
 
     /// The last packet of either direction.

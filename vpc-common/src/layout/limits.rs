@@ -30,12 +30,16 @@ pub struct Limits {
     pub uplinks: u32,
     /// ENIs and groups, at most 65,536 each.
     pub enis: u32,
-    /// Neighbours on all uplinks, at most 65,536.
+    /// Neighbours on all uplinks, at most [`Decision::NEXT_HOPS`](super::Decision).
     pub next_hops: u32,
     /// Flows at a time, in blocks of 256; at most [`SLAB_BLOCKS_MAX`] blocks.
     pub blocks: u32,
     /// Fragmented datagrams in flight.
     pub fragments: u32,
+    /// Words of policy, those being replaced included.
+    pub policy_words: u32,
+    /// Refused tuples that are told of apart, until the agent takes them.
+    pub refusals: u32,
 }
 
 impl Limits {
@@ -49,6 +53,8 @@ impl Limits {
         next_hops: 4_096,
         blocks: 2_048,
         fragments: 4_096,
+        policy_words: 1 << 21,
+        refusals: 8_192,
     };
 
     /// Slots in all.

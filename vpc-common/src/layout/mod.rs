@@ -18,9 +18,13 @@ pub mod program;
 mod ring;
 mod skb;
 
-pub use config::{Eni, EniKey, Environment, Group, Link, NAME_LEN, Name, NameKey, Uplink};
-pub use count::{DropKey, Owner, OwnerKind, Stat};
-pub use flow::{Bucket, FRAGMENT_SECS, FlowHash, FlowKey, FlowRef, Fragment, FragmentKey, Slot};
+pub use config::{
+    Eni, EniKey, EniRef, Environment, Group, InForce, Link, NAME_LEN, Name, NameKey, Uplink,
+};
+pub use count::{DropKey, Owner, OwnerKind, Refusal, RefusalKey, Stat};
+pub use flow::{
+    Bucket, Decision, FRAGMENT_SECS, FlowHash, FlowKey, FlowRef, Fragment, FragmentKey, Slot,
+};
 pub use limits::{
     BLOCK_PORTS, ENI_CONNECTIONS, FIRST_BLOCK, GROUP_ENIS, Limits, Meta, POOL_BLOCKS,
     POOL_INITIAL_BLOCKS, POOL_PORTS, SLAB_BLOCKS_MAX,
@@ -33,7 +37,7 @@ pub use skb::{SKB_WINDOW, SkbLayout};
 use crate::addr::{Addr, Mac};
 
 /// Raised with every change of this module that changes a byte.
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 
 const _: () = assert!(
     cfg!(target_endian = "little"),
@@ -53,8 +57,8 @@ macro_rules! assert_sizes {
 }
 
 assert_sizes! {
-    Addr = 16, Mac = 6, Limits = 24, Meta = 32, Link = 8, Environment = 64, EnvironmentState = 64,
-    Uplink = 16, Group = 72, Eni = 128, EniState = 64, EniKey = 24, Pool = 128 + 1024, Block = 64,
+    Addr = 16, Mac = 6, Limits = 32, Meta = 40, Link = 8, Environment = 64, EnvironmentState = 64,
+    Uplink = 16, Group = 72, Eni = 96, EniRef = 4, InForce = 8, RefusalKey = 32, Refusal = 24, EniState = 64, EniKey = 24, Pool = 128 + 1024, Block = 64,
     Slab = 32 + 2048, FlowKey = 32, FlowRef = 8, Slot = 128, Bucket = 64, FlowHash = 72, FragmentKey = 44, Fragment = 16,
     NextHopKey = 20, NextHop = 16, DropKey = 8, Event = 16, FlowRecord = 88, SweepResult = 32,
     NameKey = 8, SkbLayout = 16, Punt = 20 + 20 + 44 + 16 + PUNT_FRAME,
@@ -73,7 +77,7 @@ mod pod {
         };
     }
     pod! {
-        Meta, Link, Environment, Uplink, Group, Eni, EniKey, FlowHash, FlowKey, FlowRef,
+        Meta, Link, Environment, Uplink, Group, Eni, EniKey, EniRef, RefusalKey, FlowHash, FlowKey, FlowRef,
         FragmentKey,
         Fragment, NextHopKey, NameKey, DropKey, Event, FlowRecord, SweepResult, Punt, SkbLayout,
     }

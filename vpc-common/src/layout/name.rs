@@ -14,12 +14,17 @@ pub const UPLINKS: &str = "UPLINKS";
 pub const GROUPS: &str = "GROUPS";
 /// `Array<Eni>`, written by the agent.
 pub const ENIS: &str = "ENIS";
-/// `Array<u64>`: the verdict generation of each ENI, written by the agent
-/// after what it stands for.
-pub const GENERATIONS: &str = "GENERATIONS";
+/// `Array<InForce>`: the policy of each ENI and its generation. Written by the agent
+/// after the words.
+pub const POLICIES: &str = "POLICIES";
+/// `Array<u64>`: the words of all policies, see [`crate::policy`]. Written by the
+/// agent where nothing leads to.
+pub const POLICY_WORDS: &str = "POLICY_WORDS";
+/// `HashMap<RefusalKey, Refusal>`: written by the kernel, taken by the agent.
+pub const REFUSALS: &str = "REFUSALS";
 /// `Array<EniState>`, written by the kernel.
 pub const ENI_STATES: &str = "ENI_STATES";
-/// `HashMap<EniKey, u32 ENI index>`, written by the agent.
+/// `HashMap<EniKey, EniRef>`, written by the agent.
 pub const ENI_BY_ADDRESS: &str = "ENI_BY_ADDRESS";
 /// `Array<Pool>`, two per ENI, written by the kernel.
 pub const POOLS: &str = "POOLS";

@@ -133,6 +133,11 @@ impl Machine for Host {
         }
         tables.links = world.links().into_iter().collect();
         tables.eni_by_address = world.eni_keys().into_iter().collect();
+        let (words, places) = world.policies();
+        tables.policy_words = words;
+        for (policy, place) in tables.policies.iter().zip(places) {
+            policy.store(place, Relaxed);
+        }
         tables.next_hop_by_address = world
             .next_hops
             .iter()

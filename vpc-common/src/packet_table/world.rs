@@ -3,7 +3,10 @@
 use super::{BLOCKS, ENIS, ENVIRONMENTS, In, Machine, UPLINKS};
 use crate::{
     addr::{Addr, Mac, V4},
-    layout::{Block, Eni, EniKey, Environment, GROUP_ENIS, Group, Link, NextHopKey, Pool, Uplink},
+    layout::{
+        Block, Eni, EniKey, EniRef, Environment, GROUP_ENIS, Group, Link, NextHopKey, Pool, Uplink,
+    },
+    policy::{self, Egress, Verdict, pack},
     pool,
     state::Timeouts,
 };
@@ -56,6 +59,8 @@ pub struct World {
     pub enis: [Eni; ENIS as usize],
     /// By ENI index.
     pub generations: [u64; ENIS as usize],
+    /// By ENI index.
+    pub rules: [Rules; ENIS as usize],
     /// Neighbours: index, key, MAC.
     pub next_hops: Vec<(u32, NextHopKey, [u8; 6])>,
 }
@@ -86,12 +91,10 @@ impl World {
             mac: Mac::new(UPLINK_MAC[index]),
             flags,
         };
-        let eni = |index: usize, uplink: u32, subnet: [u8; 4], router: Addr| Eni {
+        let eni = |index: usize, uplink: u32| Eni {
             address: addr(ENI[index]),
-            subnet: addr(subnet),
-            router,
-            prefix_len: 96 + 24,
             uplink,
+            reserved: 0,
             connection_limit: 65_000,
             high_water: 52_000,
             timeouts: Timeouts::AWS,
@@ -116,12 +119,13 @@ impl World {
                 uplink(1, Uplink::XDP | Uplink::SHARED),
             ],
             groups: [group(0), group(2)],
-            enis: [
-                eni(0, 0, [10, 0, 1, 0], addr(ROUTER)),
-                eni(1, 0, [10, 0, 1, 0], addr(ROUTER)),
-                eni(2, 1, [10, 0, 2, 0], Addr::UNSPECIFIED),
-            ],
+            enis: [eni(0, 0), eni(1, 0), eni(2, 1)],
             generations: [1, 1, 1],
+            rules: [
+                Rules::new(0, [10, 0, 1, 0], addr(ROUTER)),
+                Rules::new(0, [10, 0, 1, 0], addr(ROUTER)),
+                Rules::new(1, [10, 0, 2, 0], Addr::UNSPECIFIED),
+            ],
             next_hops: vec![
                 neighbour(1, 0, SERVER, SERVER_MAC),
                 neighbour(2, 0, ROUTER, ROUTER_MAC),
@@ -151,10 +155,135 @@ impl World {
     }
 
     /// The addresses of the ENIs.
-    pub fn eni_keys(&self) -> Vec<(EniKey, u32)> {
-        let key =
-            |(index, eni): (usize, &Eni)| (EniKey::new(eni.uplink, eni.address), index as u32);
-        self.enis.iter().enumerate().map(key).collect()
+    pub fn eni_keys(&self) -> Vec<(EniKey, EniRef)> {
+        let key = |(index, eni): (usize, &Eni)| {
+            let key = EniKey::new(eni.uplink, eni.address);
+            (key, EniRef::home(index as u32))
+        };
+        let mut keys: Vec<_> = self.enis.iter().enumerate().map(key).collect();
+        for (index, rules) in self.rules.iter().enumerate() {
+            if let Some(uplink) = rules.peered {
+                let key = EniKey::new(uplink, self.enis[index].address);
+                keys.push((key, EniRef::peered(index as u32)));
+            }
+        }
+        keys
+    }
+
+    /// The policies of the ENIs: all words, and where each begins, + 1.
+    pub fn policies(&self) -> (Vec<u64>, [u64; ENIS as usize]) {
+        let mut words = Vec::new();
+        let places = core::array::from_fn(|index| {
+            if self.rules[index].unset {
+                return 0;
+            }
+            let place = words.len() as u64 + 1;
+            words.extend(self.rules[index].image());
+            place
+        });
+        (words, places)
+    }
+}
+
+/// The rules and routes of an ENI, as far as the cases need them: one subnet on the
+/// link, the rest by a router or not at all. What is denied is denied to all of it.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Uplink of the subnet.
+    pub uplink: u32,
+    /// First address of the /24 that is on the link.
+    pub subnet: [u8; 4],
+    /// Where everything else goes; unspecified = nowhere.
+    pub router: Addr,
+    /// In place of the router: a route without a target.
+    pub blackhole: bool,
+    /// An uplink on which everything else is on the link.
+    pub peered: Option<u32>,
+    /// Bits of [`policy::Verdict`] of packets out, from a port on.
+    pub out: Vec<(u16, u32)>,
+    /// The same of replies.
+    pub into: Vec<(u16, u32)>,
+    /// The same of ICMP errors, out and in.
+    pub errors: [u32; 2],
+    /// No policy is in force.
+    pub unset: bool,
+    /// A compiled policy in place of all that.
+    pub compiled: Option<Vec<u64>>,
+}
+
+impl Rules {
+    /// Everything is allowed.
+    pub fn new(uplink: u32, subnet: [u8; 4], router: Addr) -> Self {
+        Self {
+            uplink,
+            subnet,
+            router,
+            blackhole: false,
+            peered: None,
+            out: vec![(0, 0)],
+            into: vec![(0, 0)],
+            errors: [0; 2],
+            unset: false,
+            compiled: None,
+        }
+    }
+
+    fn beyond(&self) -> Egress {
+        let way = |kind, uplink, next_hop| Egress {
+            kind,
+            uplink,
+            next_hop,
+        };
+        match self.peered {
+            _ if self.blackhole => way(Egress::BLACKHOLE, 0, Addr::UNSPECIFIED),
+            Some(uplink) => way(Egress::ON_LINK, uplink, Addr::UNSPECIFIED),
+            None if self.router.is_unspecified() => Egress::NOWHERE,
+            None => way(Egress::VIA, self.uplink, self.router),
+        }
+    }
+
+    /// See [`policy`] for the format.
+    fn image(&self) -> Vec<u64> {
+        if let Some(image) = &self.compiled {
+            return image.clone();
+        }
+        let first = u32::from_be_bytes(self.subnet);
+        let (entries, rows) = (1, 4);
+        let egresses = rows + 2 * policy::ROW_WORDS;
+        let tables = egresses + 2 * policy::EGRESS_WORDS;
+        let row = |number: u32| rows + number * policy::ROW_WORDS;
+        let mut words = vec![
+            pack(entries, 3),
+            pack(row(1), 0),
+            pack(row(0), first),
+            pack(row(1), first | 0xff),
+        ];
+        let mut ports = Vec::new();
+        let mut table = |entries: &[(u16, u32)]| {
+            let at = tables + ports.len() as u32;
+            for (port, bits) in entries {
+                ports.push(pack(bits | Verdict::JUDGED, u32::from(*port)));
+            }
+            pack(at, entries.len() as u32)
+        };
+        let (out, into) = (table(&self.out), table(&self.into));
+        let [errors_out, errors_in] = self.errors.map(|bits| table(&[(0, bits)]));
+        // The broadcast address is behind the subnet, which no case minds.
+        for number in 0..2 {
+            let egress = egresses + number * policy::EGRESS_WORDS;
+            let is_none = number == 1 && self.beyond() == Egress::NOWHERE;
+            words.push(if is_none { 0 } else { u64::from(egress) });
+            words.extend([out, out, errors_out, into, into, errors_in]);
+        }
+        let on_link = Egress {
+            kind: Egress::ON_LINK,
+            uplink: self.uplink,
+            next_hop: Addr::UNSPECIFIED,
+        };
+        words.extend(on_link.words());
+        words.extend(self.beyond().words());
+        words.extend(ports);
+        words
     }
 }
 

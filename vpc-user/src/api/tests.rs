@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::*;
-use crate::model::{AttachRequest, DropInfo, ObjectName};
+use crate::model::{AttachRequest, DropInfo, ExplainRequest, ObjectName};
 
 /// An agent that answers with what it understood.
 struct Agent {
@@ -117,8 +117,15 @@ fn every_request_arrives_as_it_was_sent() {
     let requests = [
         Request::Attach(attach()),
         Request::Detach { name: name("fn-1") },
+        Request::Reload,
+        Request::Explain(ExplainRequest {
+            environment: name("fn-1"),
+            to: "10.0.3.7:443/tcp".parse().expect("an endpoint"),
+            from_port: std::num::NonZeroU16::new(40_000),
+        }),
         Request::Environments,
         Request::Flows,
+        Request::Refusals,
         Request::Status,
     ];
     for request in requests {
@@ -149,7 +156,7 @@ fn a_closure_is_a_handler() {
 fn bad_lines_get_one_sentence_each_and_the_connection_goes_on() {
     let agent = Agent::start(Echo, QUICK);
     let deep = "[".repeat(10_000);
-    let cases: [(&[u8], &str); 11] = [
+    let cases: [(&[u8], &str); 14] = [
         (b"", "the line is not JSON (EOF while parsing a value"),
         (
             b"\xff\xfe",
@@ -179,6 +186,19 @@ fn bad_lines_get_one_sentence_each_and_the_connection_goes_on() {
         (
             b"{\"command\":\"detach\",\"name\":\"a\",\"x\":1}",
             "the request is not understood (unknown field `x`",
+        ),
+        (
+            b"{\"command\":\"explain\",\"environment\":\"a\",\"to\":\"10.0.3.7\"}",
+            "the request is not understood (\"10.0.3.7\" is no address with port and protocol: \
+             write it like 10.0.3.7:443/tcp)",
+        ),
+        (
+            b"{\"command\":\"explain\",\"environment\":\"a\",\"to\":\"10.0.3.7:1/tcp\",\"from_port\":0}",
+            "the request is not understood (invalid value: integer `0`",
+        ),
+        (
+            b"{\"command\":\"reload\",\"file\":\"/etc/other.toml\"}",
+            "the request has no field \"file\": remove it",
         ),
         (
             b"{\"command\":\"detach\",\"name\":\"../etc\"}",
@@ -262,7 +282,10 @@ fn a_client_that_takes_no_answers_does_not_hold_its_connection_for_ever() {
         let answer = call_blocking(&agent.path(), &Request::Status).expect("an answer");
         matches!(answer, Response::Error { message } if message.len() == 8 << 20)
     };
-    assert!((0..100).any(is_whole), "a stuck client's place becomes free");
+    assert!(
+        (0..100).any(is_whole),
+        "a stuck client's place becomes free"
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::{AgentArgs, Cannot, LogFormat, TeardownArgs};
 use crate::{
-    agent::{self, AgentOptions},
+    agent::{self, AgentOptions, ConfigFile},
     api,
     config::{self, ConfigError},
     model::Config,
@@ -20,6 +20,8 @@ use crate::{
 const LOG_VARIABLE: &str = "VPC_LOG";
 
 pub(super) fn agent(args: AgentArgs, socket: Option<&Path>, out: &mut impl Write) -> Result<()> {
+    let file = ConfigFile::new(&args.config, socket);
+    // Refusals name the file as it was given.
     let mut config = load(&args.config)?;
     if let Some(socket) = socket {
         config.socket = socket.to_path_buf();
@@ -28,7 +30,7 @@ pub(super) fn agent(args: AgentArgs, socket: Option<&Path>, out: &mut impl Write
     require_kernel()?;
     start_log(args.log)?;
     let runtime = tokio::runtime::Runtime::new().context("the agent's threads cannot start")?;
-    runtime.block_on(run(config, &args, out))
+    runtime.block_on(run(file, config, &args, out))
 }
 
 pub(super) fn teardown(
@@ -67,7 +69,12 @@ pub(super) fn teardown(
 }
 
 /// Prints the plan, or runs the agent until it is told to stop.
-async fn run(config: Config, args: &AgentArgs, out: &mut impl Write) -> Result<()> {
+async fn run(
+    file: ConfigFile,
+    config: Config,
+    args: &AgentArgs,
+    out: &mut impl Write,
+) -> Result<()> {
     if args.dry_run {
         write!(out, "{}", agent::dry_run(&config)?)?;
         return Ok(());
@@ -75,7 +82,7 @@ async fn run(config: Config, args: &AgentArgs, out: &mut impl Write) -> Result<(
     let options = AgentOptions {
         teardown: args.teardown,
     };
-    agent::run(config, options).await
+    agent::run(file, config, options).await
 }
 
 /// The configuration in a file, which every refusal names.

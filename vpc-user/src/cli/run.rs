@@ -10,10 +10,10 @@ use vpc_common::{
     layout::{BLOCK_PORTS, Slot},
 };
 
-use super::{Cli, Command, FlowsArgs, SetHookArgs, agent, top};
+use super::{Cli, Command, ExplainArgs, FlowsArgs, SetHookArgs, agent, top};
 use crate::{
     api, config,
-    model::{Config, EnvironmentInfo, Request, Response},
+    model::{Config, EnvironmentInfo, ExplainRequest, Request, Response},
     print,
 };
 
@@ -44,6 +44,7 @@ pub fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
                 print::hook_line(out, &environment)
             })
         }
+        Command::Reload { json } => reload(&socket, json, out),
         Command::Ls { json } => match ask(&socket, &Request::Environments)? {
             Response::Environments(listed) => {
                 show(out, json, &listed, |out| print::environments(out, &listed))
@@ -66,13 +67,19 @@ pub fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
             Response::Drops(listed) => show(out, json, &listed, |out| print::drops(out, &listed)),
             other => misunderstood(&other),
         },
+        Command::Refusals { json } => match ask(&socket, &Request::Refusals)? {
+            Response::Refusals(listed) => {
+                show(out, json, &listed, |out| print::refusals(out, &listed))
+            }
+            other => misunderstood(&other),
+        },
         Command::Status { json } => match ask(&socket, &Request::Status)? {
             Response::Status(status) => show(out, json, &status, |out| print::status(out, &status)),
             other => misunderstood(&other),
         },
         Command::Top { frames } => top::top(&socket, frames, out),
         Command::CheckConfig { file, effective } => check_config(&file, effective, out),
-        Command::Explain { reason } => explain(&reason, out),
+        Command::Explain(args) => explain(&socket, args, out),
         Command::Completions { shell } => {
             // Into a buffer first: the generator panics if it cannot write.
             let mut script = Vec::new();
@@ -94,6 +101,25 @@ fn changed(socket: &Path, request: &Request) -> Result<EnvironmentInfo> {
     match ask(socket, request)? {
         Response::Environment(environment) => Ok(environment),
         other => misunderstood(&other),
+    }
+}
+
+fn reload(socket: &Path, json: bool, out: &mut impl Write) -> Result<()> {
+    let (steps, problems) = match ask(socket, &Request::Reload)? {
+        Response::Reloaded { steps, problems } => (steps, problems),
+        other => return misunderstood(&other),
+    };
+    let done = serde_json::json!({ "steps": steps, "problems": problems });
+    show(out, json, &done, |out| {
+        print::reloaded(out, steps, &problems)
+    })?;
+    // Before the sentence on standard error.
+    out.flush()?;
+    match problems.len() {
+        0 => Ok(()),
+        // Listed by now.
+        1 => bail!("one part of the configuration was not applied: the agent tries again"),
+        many => bail!("{many} parts of the configuration were not applied: the agent tries again"),
     }
 }
 
@@ -185,17 +211,43 @@ fn summary(config: &Config) -> String {
     )
 }
 
-fn explain(label: &str, out: &mut impl Write) -> Result<()> {
+fn explain(socket: &Path, args: ExplainArgs, out: &mut impl Write) -> Result<()> {
+    let ExplainArgs {
+        reason,
+        environment,
+        to,
+        from_port,
+        json,
+    } = args;
+    // The command line has one of the two, or is refused before.
+    let Some((environment, to)) = environment.zip(to) else {
+        return explain_reason(&reason.unwrap_or_default(), json, out);
+    };
+    let request = Request::Explain(ExplainRequest {
+        environment,
+        to,
+        from_port,
+    });
+    match ask(socket, &request)? {
+        Response::Explanation(told) => show(out, json, &told, |out| print::explanation(out, &told)),
+        other => misunderstood(&other),
+    }
+}
+
+fn explain_reason(label: &str, json: bool, out: &mut impl Write) -> Result<()> {
     let reason = DropReason::ALL
         .iter()
         .find(|reason| reason.label() == label)
         .with_context(|| {
             format!("there is no drop reason {label:?}: see `vpc drops --all-reasons`")
         })?;
-    Ok(writeln!(
-        out,
-        "{label} (number {}): {}",
-        *reason as u32,
-        reason.description()
-    )?)
+    let (number, description) = (*reason as u32, reason.description());
+    let value = serde_json::json!({
+        "number": number,
+        "reason": label,
+        "description": description,
+    });
+    show(out, json, &value, |out| {
+        writeln!(out, "{label} (number {number}): {description}")
+    })
 }

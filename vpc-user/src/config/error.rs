@@ -35,7 +35,15 @@ pub enum ConfigError {
         /// The value as written.
         value: String,
         /// Cause and remedy.
-        problem: Problem,
+        problem: Box<Problem>,
+    },
+    /// A table has none of several keys of which it needs one.
+    #[error("{table} has none of the keys {choice}: add one of them")]
+    Missing {
+        /// Such as `route_table "main", route number 2`.
+        table: String,
+        /// The keys.
+        choice: &'static str,
     },
 }
 
@@ -142,6 +150,132 @@ pub enum Problem {
     OutOfRange { min: i64, max: i64 },
     #[error("is less than the {count} {what} configured: raise it to {count} at least")]
     TableTooSmall { count: usize, what: &'static str },
+    #[error("is less than the {count} {what} of {of}: have fewer, or raise the quota")]
+    QuotaExceeded {
+        count: u64,
+        what: &'static str,
+        of: String,
+    },
+    #[error("names no [[{kind}]] ({known}): correct it or add one")]
+    Unknown { kind: &'static str, known: String },
+    #[error("is of VPC {theirs:?}, not of {ours:?}: name one of VPC {ours:?}")]
+    OtherVpc { theirs: String, ours: String },
+    #[error("is not allowed beside the key {other}: keep one of the keys {choice}")]
+    Beside {
+        other: &'static str,
+        choice: &'static str,
+    },
+    #[error("leaves no room for \"{suffix}\" behind a VPC's name: choose a shorter one")]
+    NoRoomForSuffix { suffix: &'static str },
+    #[error(
+        "does not go with the name, which VPC {owner:?} has for a [[{kind}]] of its own: choose \
+         another name, or write vpc = {owner:?}"
+    )]
+    DefaultOfOther { kind: &'static str, owner: String },
+    #[error("names no CIDR block: give the VPC at least one")]
+    NoCidr,
+    #[error("has a prefix length outside /16 to /28: choose a size that AWS allows")]
+    AwsPrefixLength,
+    #[error("is not a range of unicast addresses: choose one, such as a part of 10.0.0.0/8")]
+    BlockNotUnicast,
+    #[error("overlaps {other} of the same VPC: give a VPC disjoint CIDR blocks")]
+    CidrsOverlap { other: Ipv4Net },
+    #[error("is the uplink of VPC {by:?} too: give each VPC an uplink of its own")]
+    UplinkOfOtherVpc { by: String },
+    #[error("is no way of delivery: use \"router\" or \"on-link\"")]
+    NotADelivery,
+    #[error("is in the list already: remove one of the two")]
+    PrefixTwice,
+    #[error("holds {count} prefixes and max_entries is {max}: raise max_entries or remove some")]
+    TooManyPrefixes { count: usize, max: u32 },
+    #[error(
+        "is not a protocol: use \"tcp\", \"udp\", \"icmp\", \"all\", or a number from 0 to 255 \
+         as text"
+    )]
+    NotAProtocol,
+    #[error("needs the key ports: add it, as in \"443\", or \"0-65535\" for all ports")]
+    PortsMissing,
+    #[error("has no meaning for this protocol: remove it, or make the protocol \"tcp\" or \"udp\"")]
+    PortsUnused,
+    #[error(
+        "is neither a port nor a range of ports, 0 to 65535: write it like \"443\" or \
+         \"1024-65535\""
+    )]
+    NotPorts,
+    #[error("ends before it begins: write \"{last}-{first}\"")]
+    PortsReversed { first: u16, last: u16 },
+    #[error("has no meaning for this protocol: remove it, or make the protocol \"icmp\"")]
+    IcmpUnused,
+    #[error(
+        "is neither an ICMP type nor a type and a code, each 0 to 255: write it like \"8\" or \
+         \"3/4\", or leave the key out for all ICMP"
+    )]
+    NotIcmp,
+    #[error("is in {direction} already ({rule}): remove one of the two")]
+    RuleTwice {
+        direction: &'static str,
+        rule: String,
+    },
+    #[error("is not an action: use \"allow\" or \"deny\"")]
+    NotAnAction,
+    #[error("is the number of another entry of {direction}: give each a number of its own")]
+    NumberTaken { direction: &'static str },
+    #[error("is the destination of another route of the table: keep one of them")]
+    DestinationTaken,
+    #[error("{through}lies in {range}, into which nothing is forwarded: remove the route")]
+    NeverForwarded { through: String, range: Ipv4Net },
+    #[error(
+        "{through}lies in {cidr}, which the VPC routes as local: remove the route, or give one to \
+         an interface for the whole CIDR of a subnet"
+    )]
+    Local { through: String, cidr: Ipv4Net },
+    #[error("connects other VPCs than {vpc:?}: name a [[peering]] of VPC {vpc:?}")]
+    PeeringOfOthers { vpc: String },
+    #[error(
+        "routes {destination} to interface {interface:?} outside the subnet, where group {group:?} \
+         has no router to reach it by: give the subnet a router, or the VPC local = \"on-link\""
+    )]
+    NoWayToInterface {
+        destination: String,
+        interface: String,
+        group: String,
+    },
+    #[error("lies outside the CIDR blocks of VPC {vpc:?} ({cidrs}): choose one inside")]
+    OutsideVpc { vpc: String, cidrs: String },
+    #[error("overlaps {other} of subnet {by:?}: give a VPC disjoint subnets")]
+    OverlapsSubnet { other: Ipv4Net, by: String },
+    #[error("is one of the first four addresses of {subnet}, which AWS keeps: choose another")]
+    Reserved { subnet: Ipv4Net },
+    #[error("is {user} already: give each interface of a VPC an address that nothing else has")]
+    InterfaceAddressTaken { user: AddressUser },
+    #[error("names no security group: name one, or leave the key out for the default group")]
+    NoSecurityGroup,
+    #[error("is named twice: name each security group once")]
+    SecurityGroupTwice,
+    #[error("does not name two VPCs: name both ends, which are different VPCs")]
+    NotTwoVpcs,
+    #[error("overlap in {first} and {second}: peer VPCs whose CIDR blocks are disjoint")]
+    PeersOverlap { first: Ipv4Net, second: Ipv4Net },
+    #[error("are peered by {by:?} already: remove one of the two")]
+    PeeredTwice { by: String },
+    #[error("is for neither VPC of the peering: use {first:?} or {second:?} as the key")]
+    NotAnEnd { first: String, second: String },
+    #[error(
+        "is neither a [[subnet]] ({known}) nor an IPv4 prefix: correct it, add the subnet, or \
+         write a prefix like \"10.0.0.0/24\""
+    )]
+    NeitherSubnet { known: String },
+    #[error(
+        "is a prefix, and only a [[subnet]] has an uplink of its own: add the key uplink, or name \
+         a [[subnet]]"
+    )]
+    UplinkMissing,
+    #[error("is known from subnet {subnet:?}: remove the key")]
+    KnownFromSubnet { subnet: String },
+    #[error(
+        "are of no use to a group whose subnet is a prefix: name a [[subnet]], or remove the key"
+    )]
+    NoVpcForGroups,
 }
 
 /// Who has an address.
@@ -151,6 +285,12 @@ pub enum AddressUser {
     Router(String),
     /// An ENI of a group.
     Eni(String),
+    /// A network interface.
+    Interface(String),
+    /// The router of a subnet.
+    SubnetRouter(String),
+    /// A router of a peering connection.
+    PeeringRouter(String),
 }
 
 impl fmt::Display for AddressUser {
@@ -158,6 +298,9 @@ impl fmt::Display for AddressUser {
         match self {
             Self::Router(group) => write!(f, "the router of group {group:?}"),
             Self::Eni(group) => write!(f, "an ENI of group {group:?}"),
+            Self::Interface(name) => write!(f, "the address of interface {name:?}"),
+            Self::SubnetRouter(subnet) => write!(f, "the router of subnet {subnet:?}"),
+            Self::PeeringRouter(name) => write!(f, "a router of peering {name:?}"),
         }
     }
 }
@@ -166,6 +309,12 @@ impl fmt::Display for AddressUser {
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     table: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.table)
+    }
 }
 
 impl Place {
@@ -178,6 +327,27 @@ impl Place {
     pub(super) fn limits() -> Self {
         Self {
             table: "limits".into(),
+        }
+    }
+
+    pub(super) fn quotas() -> Self {
+        Self {
+            table: "quotas".into(),
+        }
+    }
+
+    /// A table within this one, such as `egress number 2`.
+    pub(super) fn inside(&self, what: impl fmt::Display) -> Self {
+        Self {
+            table: format!("{}, {what}", self.table),
+        }
+    }
+
+    /// The refusal of a table that has none of several keys.
+    pub(super) fn missing(&self, choice: &'static str) -> ConfigError {
+        ConfigError::Missing {
+            table: self.table.clone(),
+            choice,
         }
     }
 
@@ -224,7 +394,29 @@ impl Place {
         ConfigError::Refused {
             key,
             value: value.to_string(),
-            problem,
+            problem: Box::new(problem),
+        }
+    }
+}
+
+/// The one key of several that a table has, with its value. Of two, the later in
+/// `keys` is refused.
+pub(super) fn one_of<'a>(
+    place: &Place,
+    choice: &'static str,
+    keys: &[(&'static str, Option<&'a str>)],
+) -> Result<(&'static str, &'a str), ConfigError> {
+    let mut given = keys
+        .iter()
+        .filter_map(|(key, value)| Some((*key, (*value)?)));
+    let Some(first) = given.next() else {
+        return Err(place.missing(choice));
+    };
+    match given.next() {
+        None => Ok(first),
+        Some((key, value)) => {
+            let other = first.0;
+            Err(place.refuse(key, value, Problem::Beside { other, choice }))
         }
     }
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{HookWish, ObjectName, TcAttachment};
+use crate::model::{HookWish, Network, TcAttachment};
 
 const GOOD: &str = r#"
 profile = "aws"
@@ -103,7 +103,7 @@ fn each_refusal_names_key_value_cause_and_remedy() {
     let cases = [
         (
             "profle = 1".into(),
-            "line 1, column 1 is not accepted: unknown field `profle`, expected one of `pin_dir`, `socket`, `profile`, `tc`, `limits`, `uplink`, `group`: correct or remove it",
+            "line 1, column 1 is not accepted: unknown field `profle`, expected one of `pin_dir`, `socket`, `profile`, `tc`, `limits`, `quotas`, `uplink`, `vpc`, `prefix_list`, `security_group`, `network_acl`, `route_table`, `subnet`, `interface`, `peering`, `group`: correct or remove it",
         ),
         (
             "\n[[uplink]]\nname = \"a\"".into(),
@@ -131,7 +131,7 @@ fn each_refusal_names_key_value_cause_and_remedy() {
         ),
         (
             limits("next_hops = 1"),
-            "limits: next_hops = 1 is outside 2 to 65536: choose a number in that range",
+            "limits: next_hops = 1 is outside 2 to 32768: choose a number in that range",
         ),
         (
             limits("fragments = -1"),
@@ -323,6 +323,8 @@ prop_compose! {
         GroupConfig {
             name: ObjectName::new(format!("group-{index}")).expect("a name"),
             uplink: ObjectName::new(format!("uplink-{}", index % 3)).expect("a name"),
+            subnet_name: None,
+            security_groups: Vec::new(),
             subnet: address(0),
             prefix_len,
             router: has_router.then(|| address(1)),
@@ -343,7 +345,7 @@ prop_compose! {
         ),
         netns in prop::option::of("[a-z]{1,8}|/run/netns/[a-z]{1,8}"),
         environments in 1u32..=65_536,
-        next_hops in 2u32..=65_536,
+        next_hops in 2u32..=32_768,
         blocks in 1u32..=16_384,
     ) -> Config {
         let uplink = |index| UplinkConfig {
@@ -360,6 +362,7 @@ prop_compose! {
             tc,
             uplinks: (0..3).map(uplink).collect(),
             groups,
+            network: Network::default(),
         }
     }
 }

@@ -1,35 +1,43 @@
 //! From [`RawConfig`] to [`Config`]: every check there is.
 
-use std::{collections::HashMap, net::Ipv4Addr, path::PathBuf};
+use std::{net::Ipv4Addr, path::PathBuf};
 
 use ipnet::Ipv4Net;
 use vpc_common::{
     addr::V4,
-    layout::{BLOCK_PORTS, ENI_CONNECTIONS, GROUP_ENIS, Limits, SLAB_BLOCKS_MAX},
+    layout::{BLOCK_PORTS, Decision, Limits, SLAB_BLOCKS_MAX},
     state::Timeouts,
-    time::ticks_from_secs,
 };
 
 use super::{
-    ConfigError, DEFAULT_PIN_DIR, DEFAULT_SOCKET, INTERFACE_NAME_MAX, Problem, RawConfig, RawGroup,
-    RawLimits, RawUplink, SOCKET_PATH_MAX, TIMEOUT_SECS_MAX,
-    error::{AddressUser, Place},
-    timed_phases,
+    ConfigError, DEFAULT_PIN_DIR, DEFAULT_SOCKET, INTERFACE_NAME_MAX, Problem, RawConfig,
+    RawLimits, RawUplink, SOCKET_PATH_MAX,
+    addresses::Addresses,
+    error::Place,
+    groups::Groups,
+    network::{Scope, interfaces_are_reached},
 };
-use crate::model::{Config, GroupConfig, HookWish, ObjectName, TcAttachment, UplinkConfig};
+use crate::model::{Config, HookWish, ObjectName, TcAttachment, UplinkConfig};
 
 /// Indices of environments, uplinks, ENIs and next hops are 16 bits wide in the
 /// kernel's tables.
 const INDEX_MAX: i64 = 1 << 16;
 /// A datagram in fragments costs a table entry for two seconds.
 const FRAGMENTS_MAX: i64 = 1 << 20;
+/// 1 GiB.
+const POLICY_WORDS_MAX: i64 = 1 << 27;
+/// A refused tuple costs a table entry until the agent takes it.
+const REFUSALS_MAX: i64 = 1 << 20;
+
+/// Names that a refusal lists.
+const KNOWN_NAMES: usize = 20;
 
 type Checked<T> = Result<T, ConfigError>;
 
-pub(super) fn config(raw: RawConfig) -> Checked<Config> {
+pub(super) fn config(mut raw: RawConfig) -> Checked<Config> {
     let top = Place::top();
-    let pin_dir = absolute(&top, "pin_dir", raw.pin_dir, DEFAULT_PIN_DIR)?;
-    let socket = absolute(&top, "socket", raw.socket, DEFAULT_SOCKET)?;
+    let pin_dir = absolute(&top, "pin_dir", raw.pin_dir.take(), DEFAULT_PIN_DIR)?;
+    let socket = absolute(&top, "socket", raw.socket.take(), DEFAULT_SOCKET)?;
     let length = socket.as_os_str().len();
     if length > SOCKET_PATH_MAX {
         let problem = Problem::SocketPathTooLong { length };
@@ -38,14 +46,18 @@ pub(super) fn config(raw: RawConfig) -> Checked<Config> {
     let profile = profile(&top, raw.profile.as_deref(), Timeouts::AWS)?;
     let tc = attachment(&top, raw.tc.as_deref())?;
     let limits = limits(&raw.limits)?;
-    let uplinks = uplinks(raw.uplinks)?;
+    let uplinks = uplinks(std::mem::take(&mut raw.uplinks))?;
+    let mut addresses = Addresses::default();
+    let scope = Scope::check(&raw, &uplinks, &mut addresses)?;
     let groups = Groups {
         uplinks: &uplinks,
+        scope: &scope,
         profile,
         known: Vec::new(),
-        addresses: HashMap::new(),
+        addresses,
     }
     .check(raw.groups)?;
+    interfaces_are_reached(&scope, &groups)?;
     let config = Config {
         pin_dir,
         socket,
@@ -53,6 +65,7 @@ pub(super) fn config(raw: RawConfig) -> Checked<Config> {
         tc,
         uplinks,
         groups,
+        network: scope.into_network(),
     };
     tables_suffice(&config)?;
     Ok(config)
@@ -66,7 +79,7 @@ fn absolute(place: &Place, key: &str, path: Option<PathBuf>, default: &str) -> C
     Err(place.refuse(key, &path.to_string_lossy(), Problem::NotAbsolute))
 }
 
-fn profile(place: &Place, name: Option<&str>, default: Timeouts) -> Checked<Timeouts> {
+pub(super) fn profile(place: &Place, name: Option<&str>, default: Timeouts) -> Checked<Timeouts> {
     match name {
         None => Ok(default),
         Some("aws") => Ok(Timeouts::AWS),
@@ -89,7 +102,7 @@ fn hook(place: &Place, word: Option<&str>) -> Checked<HookWish> {
     HookWish::from_word(word).ok_or_else(|| place.refuse("hook", word, Problem::NotAHook))
 }
 
-fn in_range(place: &Place, key: &str, value: i64, min: i64, max: i64) -> Checked<u32> {
+pub(super) fn in_range(place: &Place, key: &str, value: i64, min: i64, max: i64) -> Checked<u32> {
     match u32::try_from(value) {
         Ok(number) if (min..=max).contains(&value) => Ok(number),
         _ => Err(place.refuse_plain(key, value, Problem::OutOfRange { min, max })),
@@ -115,7 +128,13 @@ fn limits(raw: &RawLimits) -> Checked<Limits> {
         uplinks: number("uplinks", raw.uplinks, default.uplinks, 1, INDEX_MAX)?,
         enis: number("enis", raw.enis, default.enis, 1, INDEX_MAX)?,
         // Index 0 is never used.
-        next_hops: number("next_hops", raw.next_hops, default.next_hops, 2, INDEX_MAX)?,
+        next_hops: number(
+            "next_hops",
+            raw.next_hops,
+            default.next_hops,
+            2,
+            Decision::NEXT_HOPS.into(),
+        )?,
         blocks: flows.div_ceil(BLOCK_PORTS),
         fragments: number(
             "fragments",
@@ -124,6 +143,14 @@ fn limits(raw: &RawLimits) -> Checked<Limits> {
             1,
             FRAGMENTS_MAX,
         )?,
+        policy_words: number(
+            "policy_words",
+            raw.policy_words,
+            default.policy_words,
+            1,
+            POLICY_WORDS_MAX,
+        )?,
+        refusals: number("refusals", raw.refusals, default.refusals, 1, REFUSALS_MAX)?,
     })
 }
 
@@ -150,7 +177,7 @@ fn tables_suffice(config: &Config) -> Checked<()> {
     Ok(())
 }
 
-fn name(kind: &'static str, index: usize, text: &str) -> Checked<ObjectName> {
+pub(super) fn name(kind: &'static str, index: usize, text: &str) -> Checked<ObjectName> {
     ObjectName::new(text)
         .map_err(|_| Place::numbered(kind, index).refuse("name", text, Problem::NotAName))
 }
@@ -197,6 +224,32 @@ fn uplinks(raw: Vec<RawUplink>) -> Checked<Vec<UplinkConfig>> {
     Ok(uplinks)
 }
 
+/// The uplink that a key refers to.
+pub(super) fn uplink_named(
+    uplinks: &[UplinkConfig],
+    place: &Place,
+    text: &str,
+) -> Checked<ObjectName> {
+    match uplinks.iter().find(|uplink| uplink.name.as_str() == text) {
+        Some(uplink) => Ok(uplink.name.clone()),
+        None => {
+            let known = known(uplinks.iter().map(|uplink| uplink.name.as_str()));
+            Err(place.refuse("uplink", text, Problem::UnknownUplink { known }))
+        }
+    }
+}
+
+/// The names that there are, for the refusal of one that there is not.
+pub(super) fn known<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(KNOWN_NAMES);
+    let names: Vec<_> = names.take(KNOWN_NAMES).collect();
+    match (names.as_slice(), more) {
+        ([], _) => "there is none".to_owned(),
+        (names, 0) => format!("there is {}", names.join(", ")),
+        (names, more) => format!("there is {} and {more} more", names.join(", ")),
+    }
+}
+
 /// Whether the kernel would let an interface be called so (`dev_valid_name`).
 pub fn is_interface_name(name: &str) -> bool {
     let forbidden = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
@@ -211,165 +264,16 @@ pub fn is_netns(netns: &str) -> bool {
     (netns.starts_with('/') || is_name) && !netns.contains('\0')
 }
 
-/// What is known of the groups before the one being checked.
-struct Groups<'a> {
-    uplinks: &'a [UplinkConfig],
-    profile: Timeouts,
-    known: Vec<GroupConfig>,
-    /// Users of the addresses of each uplink: routers may be shared by groups.
-    addresses: HashMap<(String, Ipv4Addr), AddressUser>,
-}
-
-impl Groups<'_> {
-    fn check(mut self, raw: Vec<RawGroup>) -> Checked<Vec<GroupConfig>> {
-        for (index, raw) in raw.into_iter().enumerate() {
-            let group = self.group(index, &raw)?;
-            self.known.push(group);
-        }
-        Ok(self.known)
-    }
-
-    fn group(&mut self, index: usize, raw: &RawGroup) -> Checked<GroupConfig> {
-        let name = name("group", index, &raw.name)?;
-        let place = Place::named("group", &raw.name);
-        if self.known.iter().any(|other| other.name == name) {
-            let numbered = Place::numbered("group", index);
-            return Err(numbered.refuse("name", &raw.name, Problem::NameTaken { kind: "group" }));
-        }
-        let uplink = self.uplink(&place, &raw.uplink)?;
-        let subnet = self.subnet(&place, &uplink, &raw.subnet)?;
-        let router = match &raw.router {
-            Some(text) => Some(self.router(&place, raw, text, subnet)?),
-            None => None,
-        };
-        let addresses = self.enis(&place, raw, subnet)?;
-        let connections = match raw.connections {
-            Some(value) => in_range(&place, "connections", value, 1, ENI_CONNECTIONS.into())?,
-            None => ENI_CONNECTIONS,
-        };
-        let timeouts = timeouts(
-            &place,
-            raw,
-            profile(&place, raw.profile.as_deref(), self.profile)?,
-        )?;
-        Ok(GroupConfig {
-            name,
-            uplink,
-            subnet: subnet.addr(),
-            prefix_len: subnet.prefix_len(),
-            router,
-            addresses,
-            timeouts,
-            connections,
-        })
-    }
-
-    fn uplink(&self, place: &Place, text: &str) -> Checked<ObjectName> {
-        match self
-            .uplinks
-            .iter()
-            .find(|uplink| uplink.name.as_str() == text)
-        {
-            Some(uplink) => Ok(uplink.name.clone()),
-            None => {
-                let names: Vec<_> = self
-                    .uplinks
-                    .iter()
-                    .map(|uplink| uplink.name.as_str())
-                    .collect();
-                let known = match names.as_slice() {
-                    [] => "there is none".to_owned(),
-                    names => format!("there is {}", names.join(", ")),
-                };
-                Err(place.refuse("uplink", text, Problem::UnknownUplink { known }))
-            }
-        }
-    }
-
-    fn subnet(&self, place: &Place, uplink: &ObjectName, text: &str) -> Checked<Ipv4Net> {
-        let refuse = |problem| Err(place.refuse("subnet", text, problem));
-        let Ok(subnet) = text.parse::<Ipv4Net>() else {
-            return refuse(Problem::NotAPrefix);
-        };
-        if !(8..=30).contains(&subnet.prefix_len()) {
-            return refuse(Problem::PrefixLength);
-        }
-        if subnet.trunc() != subnet {
-            return refuse(Problem::NotCanonical {
-                network: subnet.trunc(),
-            });
-        }
-        // From /8 on, the first octet decides for the whole subnet.
-        if !is_unicast(subnet.addr()) {
-            return refuse(Problem::SubnetNotUnicast);
-        }
-        let neighbours = self.known.iter().filter(|group| group.uplink == *uplink);
-        for group in neighbours {
-            let Some(other) = super::subnet(group) else {
-                continue;
-            };
-            if other != subnet && (other.contains(&subnet) || subnet.contains(&other)) {
-                return refuse(Problem::SubnetOverlaps {
-                    other,
-                    by: group.name.to_string(),
-                });
-            }
-        }
-        Ok(subnet)
-    }
-
-    fn router(
-        &mut self,
-        place: &Place,
-        raw: &RawGroup,
-        text: &str,
-        subnet: Ipv4Net,
-    ) -> Checked<Ipv4Addr> {
-        let router = host_address(place, "router", text, subnet)?;
-        let key = (raw.uplink.clone(), router);
-        if let Some(user @ AddressUser::Eni(_)) = self.addresses.get(&key) {
-            let problem = Problem::AddressTaken { user: user.clone() };
-            return Err(place.refuse_address("router", router, problem));
-        }
-        self.addresses
-            .entry(key)
-            .or_insert_with(|| AddressUser::Router(raw.name.clone()));
-        Ok(router)
-    }
-
-    fn enis(&mut self, place: &Place, raw: &RawGroup, subnet: Ipv4Net) -> Checked<Vec<Ipv4Addr>> {
-        let count = raw.eni.len();
-        if count == 0 {
-            return Err(place.refuse_plain("eni", "[]", Problem::NoEni));
-        }
-        if count > GROUP_ENIS {
-            let problem = Problem::TooManyEnis {
-                count,
-                max: GROUP_ENIS,
-            };
-            return Err(place.refuse_plain("eni", "[…]", problem));
-        }
-        let mut addresses = Vec::with_capacity(count);
-        for text in &raw.eni {
-            let address = host_address(place, "eni", text, subnet)?;
-            let key = (raw.uplink.clone(), address);
-            if let Some(user) = self.addresses.get(&key) {
-                let problem = Problem::AddressTaken { user: user.clone() };
-                return Err(place.refuse_address("eni", address, problem));
-            }
-            self.addresses
-                .insert(key, AddressUser::Eni(raw.name.clone()));
-            addresses.push(address);
-        }
-        Ok(addresses)
-    }
-}
-
-fn is_unicast(address: Ipv4Addr) -> bool {
+pub(super) fn is_unicast(address: Ipv4Addr) -> bool {
     V4::new(address.octets()).is_unicast()
 }
 
-fn host_address(place: &Place, key: &str, text: &str, subnet: Ipv4Net) -> Checked<Ipv4Addr> {
+pub(super) fn host_address(
+    place: &Place,
+    key: &str,
+    text: &str,
+    subnet: Ipv4Net,
+) -> Checked<Ipv4Addr> {
     let refuse = |problem| Err(place.refuse(key, text, problem));
     let Ok(address) = text.parse::<Ipv4Addr>() else {
         return refuse(Problem::NotAnAddress);
@@ -385,20 +289,4 @@ fn host_address(place: &Place, key: &str, text: &str, subnet: Ipv4Net) -> Checke
     } else {
         Ok(address)
     }
-}
-
-fn timeouts(place: &Place, raw: &RawGroup, mut timeouts: Timeouts) -> Checked<Timeouts> {
-    for (label, value) in &raw.timeouts {
-        let key = format!("timeouts.{label}");
-        let Some(phase) = timed_phases().find(|phase| phase.label() == label) else {
-            let known: Vec<_> = timed_phases().map(|phase| phase.label()).collect();
-            let problem = Problem::UnknownPhase {
-                known: known.join(", "),
-            };
-            return Err(place.refuse_plain(&key, value, problem));
-        };
-        let seconds = in_range(place, &key, *value, 1, TIMEOUT_SECS_MAX.into())?;
-        timeouts.0[phase as usize] = ticks_from_secs(seconds);
-    }
-    Ok(timeouts)
 }

@@ -11,12 +11,14 @@ use vpc_common::layout::{BLOCK_PORTS, FIRST_BLOCK, NameKey, POOLS_PER_ENI, Pool}
 use super::{
     Dataplane,
     cause::Cause,
+    images::Images,
     mirror::Mirror,
     names,
     netlink::Netlink,
     note::{NO_ENI, NO_GROUP, note},
     packet,
     plan::{self, Observed},
+    policies::NoRoom,
     port::PortError,
     programs::ProgramsError,
     step::{Plan, Problem, Step},
@@ -49,6 +51,9 @@ pub enum StepError {
         "the uplink is not attached yet, so its hook cannot be changed: see the message about that"
     )]
     NotAttached,
+    /// No room for rules.
+    #[error(transparent)]
+    Policy(#[from] NoRoom),
     /// A frame could not be sent.
     #[error("the announcement of an ENI could not be sent ({0})")]
     Send(#[from] io::Error),
@@ -65,16 +70,31 @@ pub struct Applied {
     pub problems: Vec<Problem>,
 }
 
+impl Applied {
+    /// Whether everything is as configured now.
+    pub fn is_complete(&self) -> bool {
+        self.failures.is_empty() && self.problems.is_empty()
+    }
+
+    /// What is not as configured, a sentence each.
+    pub fn obstacles(&self) -> impl Iterator<Item = String> {
+        let problems = self.problems.iter().map(ToString::to_string);
+        problems.chain(self.failures.iter().cloned())
+    }
+}
+
 impl Dataplane {
     /// What has to change for the tables to be as configured.
     pub fn plan(&mut self, config: &Config) -> Plan {
         let busy = self.tables.shared.busy_enis();
-        compare(config, &self.mirror, &busy, &mut self.netlink)
+        let (mirror, images) = (&self.mirror, &mut self.images);
+        compare(config, mirror, images, &busy, &mut self.netlink)
     }
 
     /// Makes the tables as configured, as far as possible now.
     pub fn apply(&mut self, config: &Config) -> Applied {
         let mut applied = Applied::default();
+        self.programs.attach_as(config.tc);
         for _ in 0..ROUNDS {
             let plan = self.plan(config);
             applied.problems = plan.problems;
@@ -83,6 +103,13 @@ impl Dataplane {
             }
         }
         self.counters.reconciles.one();
+        if let Err(error) = self.policies.settle() {
+            self.counters.steps_failed.one();
+            tracing::warn!(%error, "it is not known whether every packet goes by the new rules");
+            applied
+                .failures
+                .push(format!("waiting for the programs: {error}"));
+        }
         applied
     }
 
@@ -134,12 +161,15 @@ impl Dataplane {
                 }
             }
             Step::BumpGeneration(index) => {
-                let generation = self.mirror.generations[*index as usize] + 1;
-                tables.generations.set(*index, generation, 0)?;
+                self.policies.judge_again(&tables.shared, *index);
             }
-            Step::SetAddress(key, index) => tables.eni_by_address.insert(key, index, 0)?,
+            Step::SetPolicy { enis, image, .. } => {
+                self.policies.put(&tables.shared, enis, image)?;
+            }
+            Step::SetAddress(key, eni) => tables.eni_by_address.insert(key, eni, 0)?,
             Step::RemoveAddress(key) => absent_is_fine(tables.eni_by_address.remove(key))?,
             Step::ClearEni(index) => {
+                self.policies.clear(&tables.shared, *index);
                 tables.enis.set(*index, NO_ENI, 0)?;
                 let key = NameKey {
                     kind: NameKey::ENI,
@@ -209,6 +239,7 @@ fn is_last(step: &Step) -> bool {
 pub fn compare(
     config: &Config,
     mirror: &Mirror,
+    images: &mut Images,
     busy: &BTreeSet<u32>,
     netlink: &mut Netlink,
 ) -> Plan {
@@ -227,6 +258,7 @@ pub fn compare(
             busy,
             limits,
         },
+        images,
     )
 }
 

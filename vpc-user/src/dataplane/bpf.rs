@@ -1,10 +1,12 @@
-//! The two calls of bpf(2) that aya does not offer in the form needed here.
+//! The calls of bpf(2) that aya does not offer in the form needed here.
 //!
 //! Running a program: aya's own call needs the owner of the program; this one
 //! needs its descriptor only, so that the sweep and the packets to be decided on again
 //! have threads of their own while another attaches links. Detaching a link: a
 //! pin that is merely removed detaches some time later, and an interface that is
-//! given back must be free when the call returns.
+//! given back must be free when the call returns. Taking an entry out of a hash: aya
+//! offers it for queues only. A map of maps that belongs to no
+//! program: see [`super::grace`].
 
 use std::{
     ffi::CString,
@@ -16,6 +18,13 @@ use std::{
     path::Path,
 };
 
+use aya::Pod;
+
+const BPF_MAP_CREATE: libc::c_long = 0;
+const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_long = 21;
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_LINK_DETACH: libc::c_long = 34;
@@ -113,6 +122,88 @@ impl Runnable {
         // they point to are borrowed by the callers until this returns.
         unsafe { bpf(BPF_PROG_TEST_RUN, &mut attributes) }?;
         Ok(attributes)
+    }
+}
+
+/// Makes an array of one entry, of maps like another one if that is given.
+pub fn make_array(of: Option<&OwnedFd>) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Create {
+        kind: u32,
+        key_size: u32,
+        value_size: u32,
+        max_entries: u32,
+        flags: u32,
+        inner: u32,
+    }
+    let kind = match of {
+        None => BPF_MAP_TYPE_ARRAY,
+        Some(_) => BPF_MAP_TYPE_ARRAY_OF_MAPS,
+    };
+    let mut create = Create {
+        kind,
+        key_size: 4,
+        value_size: 4,
+        max_entries: 1,
+        flags: 0,
+        inner: of.map_or(0, |inner| inner.as_raw_fd() as u32),
+    };
+    // SAFETY: `Create` is laid out as the beginning of the kernel's, the rest of which
+    // counts as 0.
+    let fd = unsafe { bpf(BPF_MAP_CREATE, &mut create) }?;
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Puts a map into the first entry of a map of maps.
+pub fn set_inner(outer: &OwnedFd, inner: &OwnedFd) -> io::Result<()> {
+    #[repr(C)]
+    struct Update {
+        map: u32,
+        reserved: u32,
+        key: u64,
+        value: u64,
+        flags: u64,
+    }
+    let (key, value) = (0u32, inner.as_raw_fd() as u32);
+    let mut update = Update {
+        map: outer.as_raw_fd() as u32,
+        reserved: 0,
+        key: &raw const key as u64,
+        value: &raw const value as u64,
+        flags: 0,
+    };
+    // SAFETY: `Update` is laid out as the kernel's, and key and value live until this
+    // returns.
+    unsafe { bpf(BPF_MAP_UPDATE_ELEM, &mut update) }.map(drop)
+}
+
+/// Removes an entry of a hash, in one step with reading it; `None` if there is none.
+///
+/// The map's keys and values must be as large as `K` and `V`.
+pub fn take_entry<K: Pod, V: Pod + Default>(map: impl AsFd, key: &K) -> io::Result<Option<V>> {
+    #[repr(C)]
+    struct Take {
+        map: u32,
+        reserved: u32,
+        key: u64,
+        value: u64,
+        flags: u64,
+    }
+    let mut value = V::default();
+    let mut take = Take {
+        map: map.as_fd().as_raw_fd() as u32,
+        reserved: 0,
+        key: &raw const *key as u64,
+        value: &raw mut value as u64,
+        flags: 0,
+    };
+    // SAFETY: `Take` is laid out as the kernel's; key and value live until this returns,
+    // and any bytes are a value of a `Pod`.
+    match unsafe { bpf(BPF_MAP_LOOKUP_AND_DELETE_ELEM, &mut take) } {
+        Ok(_) => Ok(Some(value)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

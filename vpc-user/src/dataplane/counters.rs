@@ -81,6 +81,10 @@ counters! {
     flow_record_bytes,
     /// Packets in flow records, both ways.
     flow_record_packets,
+    /// Refused tuples that came to rest and were handed on.
+    refusal_records,
+    /// Packets in them.
+    refusal_record_packets,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::{
     os::fd::{AsFd, AsRawFd as _},
     path::Path,
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use aya::{
@@ -13,18 +14,34 @@ use aya::{
 use nix::poll::{PollFd, PollFlags, poll};
 use vpc_common::layout::{Event, FlowRecord, Name, NameKey, name};
 
-use super::{names, object::pinned, start_error::StartError, tables::Hash, workers::WorkerContext};
+use super::{
+    names,
+    object::pinned,
+    refusals::{RefusalRecord, Refusals},
+    start_error::StartError,
+    tables::Hash,
+    workers::WorkerContext,
+};
 
 /// How long to wait before looking whether to stop, milliseconds.
 const PATIENCE_MS: u16 = 200;
 /// Records taken in one go.
 const BATCH: usize = 4_096;
 
+/// How often refusals that have come to rest are taken out.
+const REFUSALS_PERIOD: Duration = Duration::from_secs(30);
+
 /// Where flow records go. The seam for flow logs: an implementation must be
 /// quick, because the kernel's ring fills meanwhile.
 pub trait FlowSink: Send {
     /// Takes the next record.
     fn record(&mut self, record: &FlowRecord);
+
+    /// Takes what rules or routes refused, once no more of it comes. Passed over unless
+    /// an implementation says otherwise.
+    fn refused(&mut self, record: &RefusalRecord) {
+        let _ = record;
+    }
 }
 
 /// Sums over all flow records since the agent started.
@@ -38,6 +55,10 @@ pub struct Sums {
     pub bytes: u64,
     /// Packets, both ways.
     pub packets: u64,
+    /// Records of refused packets.
+    pub refusals: u64,
+    /// Packets in them.
+    pub refused_packets: u64,
 }
 
 /// A sink that keeps sums, readable from elsewhere.
@@ -61,6 +82,12 @@ impl FlowSink for Totals {
         sums.bytes += record.forward_bytes + record.reply_bytes;
         sums.packets += u64::from(record.forward_packets) + u64::from(record.reply_packets);
     }
+
+    fn refused(&mut self, record: &RefusalRecord) {
+        let Ok(mut sums) = self.0.lock() else { return };
+        sums.refusals += 1;
+        sums.refused_packets += record.packets;
+    }
 }
 
 /// The thread that drains both rings.
@@ -68,6 +95,7 @@ pub struct Observer {
     context: WorkerContext,
     events: RingBuf<MapData>,
     records: RingBuf<MapData>,
+    refusals: Refusals,
     names: Hash<NameKey, Name>,
     sink: Box<dyn FlowSink>,
 }
@@ -83,6 +111,7 @@ impl Observer {
             context: context.clone(),
             events: pinned(maps, name::EVENTS)?,
             records: pinned(maps, name::FLOW_RECORDS)?,
+            refusals: Refusals::open(maps, context.shared.limits.refusals)?,
             names: pinned(maps, name::NAMES)?,
             sink,
         })
@@ -90,10 +119,29 @@ impl Observer {
 
     /// Drains until told to stop.
     pub fn run(mut self) {
+        let mut drained = Instant::now();
         while !self.context.stopping() {
             wait(&[&self.events, &self.records], PATIENCE_MS);
             self.drain_events();
             self.drain_records();
+            if drained.elapsed() >= REFUSALS_PERIOD {
+                self.drain_refusals();
+                drained = Instant::now();
+            }
+        }
+    }
+
+    fn drain_refusals(&mut self) {
+        let (counters, sink) = (&self.context.counters, &mut self.sink);
+        let taken = self.refusals.take_idle(|record| {
+            counters.refusal_records.one();
+            counters.refusal_record_packets.add(record.packets);
+            tracing::trace!(?record, "refusal record");
+            sink.refused(&record);
+        });
+        if let Err(error) = taken {
+            // What stays is taken the next time.
+            tracing::warn!(%error, "the refusals cannot be read");
         }
     }
 
@@ -216,7 +264,8 @@ mod tests {
                 records: 2,
                 ended: 1,
                 bytes: 300,
-                packets: 6
+                packets: 6,
+                ..Sums::default()
             }
         );
     }

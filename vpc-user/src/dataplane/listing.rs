@@ -60,7 +60,6 @@ impl Dataplane {
         let inside = attached.map_or(Addr::UNSPECIFIED, |found| found.value.address);
         let outside = self.mirror.enis.get(&u32::from(slot.eni()));
         let outside = outside.map_or(Addr::UNSPECIFIED, |eni| eni.value.address);
-        let seconds = |ticks: u32| f64::from(ticks) * TICK_NS as f64 / 1e9;
         let info = FlowInfo {
             environment: attached
                 .map_or_else(|| environment.to_string(), |found| found.name.clone()),
@@ -151,6 +150,8 @@ impl Dataplane {
             enis,
             environments: self.environments.len() as u32,
             flow_capacity: u64::from(shared.limits.slots()),
+            policy_words: self.policies.used(),
+            policy_word_capacity: u64::from(shared.limits.policy_words),
             counters,
         })
     }
@@ -219,15 +220,23 @@ impl Dataplane {
     }
 }
 
-fn v4(address: Addr) -> Ipv4Addr {
+/// Ticks as a listing shows them.
+pub fn seconds(ticks: u32) -> f64 {
+    f64::from(ticks) * TICK_NS as f64 / 1e9
+}
+
+/// An address as a listing shows it.
+pub fn v4(address: Addr) -> Ipv4Addr {
     address.v4().octets().into()
 }
 
-fn socket_address(address: Addr, port: Port) -> SocketAddr {
+/// An address with a port.
+pub fn socket_address(address: Addr, port: Port) -> SocketAddr {
     (v4(address), port.number()).into()
 }
 
-fn protocol_label(protocol: u8) -> String {
+/// `tcp`, `udp`, or the number of another protocol.
+pub fn protocol_label(protocol: u8) -> String {
     match protocol {
         TCP => "tcp".to_owned(),
         UDP => "udp".to_owned(),

@@ -4,7 +4,10 @@
 use std::{io, marker::PhantomData, ops::Deref, os::fd::AsFd, ptr::NonNull};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use vpc_common::layout::{EniState, EnvironmentState, NextHop, Pool, Slab, Slot};
+use vpc_common::{
+    atomic::Shared64,
+    layout::{EniState, EnvironmentState, NextHop, Pool, Slab, Slot},
+};
 
 /// A value that several parties read and write at the same time.
 ///
@@ -26,7 +29,7 @@ macro_rules! shared_values {
     };
 }
 
-shared_values! { EniState, EnvironmentState, NextHop, Pool, Slab, Slot }
+shared_values! { Shared64, EniState, EnvironmentState, NextHop, Pool, Slab, Slot }
 
 /// An array map made with `BPF_F_MMAPABLE`, as a slice.
 pub struct Mapped<T> {

@@ -5,10 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use aya::maps::MapError;
-use vpc_common::layout::{Eni, EniKey, Environment, Group, Link, Name, NameKey, Uplink};
+use vpc_common::layout::{
+    Eni, EniKey, EniRef, Environment, Group, InForce, Link, Name, NameKey, Uplink,
+};
 
 use super::{
     hook::{self, Why},
+    images::Image,
     names,
     peer::PreparedPeer,
     tables::{Tables, Values},
@@ -169,8 +172,10 @@ pub struct Mirror {
     pub enis: BTreeMap<u32, Named<Eni>>,
     /// By ENI index.
     pub generations: Vec<u64>,
-    /// ENI index.
-    pub eni_by_address: HashMap<EniKey, u32>,
+    /// By an ENI's address on an uplink.
+    pub eni_by_address: HashMap<EniKey, EniRef>,
+    /// By ENI index: the policy in force.
+    pub policies: BTreeMap<u32, Image>,
     /// What each interface is.
     pub links: HashMap<u32, Link>,
     /// Uplinks on which the TC program runs.
@@ -217,7 +222,12 @@ pub fn read(tables: &Tables) -> Result<(Mirror, Environments), MapError> {
         uplinks: read_named(&tables.uplinks, &known, NameKey::UPLINK)?,
         groups: read_named(&tables.groups, &known, NameKey::GROUP)?,
         enis: read_named(&tables.enis, &known, NameKey::ENI)?,
-        generations: tables.generations.iter().collect::<Result<_, _>>()?,
+        generations: tables
+            .shared
+            .policies
+            .iter()
+            .map(|word| InForce(word.load()).generation().into())
+            .collect(),
         eni_by_address: tables.eni_by_address.iter().collect::<Result<_, _>>()?,
         links: tables.links.iter().collect::<Result<_, _>>()?,
         ..Default::default()

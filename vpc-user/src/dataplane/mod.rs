@@ -6,6 +6,7 @@
 //! share with it only mapped tables, handles on programs and counters.
 
 mod apply;
+mod arena;
 mod bpf;
 mod cause;
 mod clock;
@@ -14,11 +15,14 @@ mod counters;
 mod environments;
 mod ethtool;
 mod events;
+mod explain;
 mod features;
 mod filters;
+mod grace;
 mod holding;
 mod hook;
 mod hooks;
+mod images;
 mod listing;
 mod lock;
 mod mapped;
@@ -34,10 +38,12 @@ mod packet;
 mod peer;
 mod pins;
 mod plan;
+mod policies;
 mod port;
 mod programs;
 mod punt;
 mod question;
+mod refusals;
 mod request;
 mod skb;
 mod spec;
@@ -63,11 +69,13 @@ pub use self::{
     apply::Applied,
     counters::Counters,
     events::{FlowSink, Totals},
+    images::Images,
     lock::{LockError, PinLock},
     netlink::{LinkChange, LinkMonitor},
     peer::PeerError,
     port::PortError,
     programs::ProgramsError,
+    refusals::RefusalRecord,
     request::AttachError,
     skb::skb_layout,
     start_error::StartError,
@@ -80,6 +88,7 @@ use self::{
     mirror::{Environments, Mirror},
     netlink::Netlink,
     packet::FrameSocket,
+    policies::Policies,
     programs::{LinkKind, Programs},
     tables::Tables,
 };
@@ -122,6 +131,8 @@ pub struct Dataplane {
     tables: Tables,
     programs: Programs,
     mirror: Mirror,
+    policies: Policies,
+    images: Images,
     environments: Environments,
     netlink: Netlink,
     frames: FrameSocket,
@@ -164,7 +175,12 @@ impl Dataplane {
             dir: pin_dir.into(),
             source,
         };
-        let (mirror, environments) = mirror::read(&tables).map_err(unreadable)?;
+        let (mut mirror, environments) = mirror::read(&tables).map_err(unreadable)?;
+        let policies = Policies::adopt(&tables.shared, &mut mirror);
+        let policies = policies.map_err(|source| OpenError::Socket {
+            what: "map of maps, not a",
+            source,
+        })?;
         let socket = |what| move |source| OpenError::Socket { what, source };
         let mut dataplane = Self {
             pin_dir: pin_dir.into(),
@@ -172,6 +188,8 @@ impl Dataplane {
             tables,
             programs,
             mirror,
+            policies,
+            images: Images::default(),
             environments,
             netlink: Netlink::open().map_err(socket("netlink"))?,
             frames: FrameSocket::open().map_err(socket("packet"))?,
@@ -298,6 +316,8 @@ pub fn dry_run(config: &Config) -> Result<Plan, OpenError> {
             source,
         };
         mirror = mirror::read(&tables).map_err(unreadable)?.0;
+        // What is not known to be in force shows as a step.
+        let _ = Policies::adopt(&tables.shared, &mut mirror);
         mirror.attached_uplinks = programs::pinned(&config.pin_dir.join(object::LINKS))
             .filter(|pin| pin.kind == LinkKind::Uplink && pin.hook() == Hook::Tc)
             .map(|pin| pin.index)
@@ -308,7 +328,14 @@ pub fn dry_run(config: &Config) -> Result<Plan, OpenError> {
         what: "netlink",
         source,
     })?;
-    Ok(apply::compare(config, &mirror, &busy, &mut netlink))
+    let mut images = Images::default();
+    Ok(apply::compare(
+        config,
+        &mirror,
+        &mut images,
+        &busy,
+        &mut netlink,
+    ))
 }
 
 /// Name of an interface; empty if there is none of that number.

@@ -30,10 +30,8 @@ pub const NO_GROUP: Group = Group {
 /// An ENI that is none.
 pub const NO_ENI: Eni = Eni {
     address: Addr::UNSPECIFIED,
-    subnet: Addr::UNSPECIFIED,
-    router: Addr::UNSPECIFIED,
-    prefix_len: 0,
     uplink: 0,
+    reserved: 0,
     connection_limit: 0,
     high_water: 0,
     timeouts: Timeouts([0; 16]),
@@ -65,13 +63,20 @@ pub fn note(mirror: &mut Mirror, step: &Step) {
             }
         }
         Step::BumpGeneration(index) => mirror.generations[*index as usize] += 1,
-        Step::SetAddress(key, index) => {
-            mirror.eni_by_address.insert(*key, *index);
+        Step::SetPolicy { enis, image, .. } => {
+            for index in enis {
+                mirror.policies.insert(*index, image.clone());
+                mirror.generations[*index as usize] += 1;
+            }
+        }
+        Step::SetAddress(key, eni) => {
+            mirror.eni_by_address.insert(*key, *eni);
         }
         Step::RemoveAddress(key) => {
             mirror.eni_by_address.remove(key);
         }
         Step::ClearEni(index) => {
+            mirror.policies.remove(index);
             mirror.enis.remove(index);
         }
         Step::SetGroup(index, group) => {

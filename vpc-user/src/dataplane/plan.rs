@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vpc_common::{
     addr::{Addr, V4},
-    layout::{Eni, EniKey, GROUP_ENIS, Group, Limits, Link, NameKey, Uplink},
+    layout::{Eni, EniKey, EniRef, GROUP_ENIS, Group, Limits, Link, NameKey, Uplink},
 };
 
 use super::{
     hook::{self, Known},
+    images::{Compiled, Image, Images},
     mirror::Mirror,
     netlink::{Interface, InterfaceKind},
     port,
@@ -34,9 +35,11 @@ pub struct Observed<'a> {
 }
 
 /// Computes the change from what is observed to what is configured.
-pub fn plan(config: &Config, observed: &Observed<'_>) -> Plan {
+pub fn plan(config: &Config, observed: &Observed<'_>, images: &mut Images) -> Plan {
     let mut planner = Planner {
         observed,
+        wanted_addresses: BTreeSet::new(),
+        images: BTreeMap::new(),
         plan: Plan::default(),
         last: Vec::new(),
         attaching: BTreeSet::new(),
@@ -49,13 +52,30 @@ pub fn plan(config: &Config, observed: &Observed<'_>) -> Plan {
     for uplink in &config.uplinks {
         planner.uplink(uplink);
     }
-    for group in &config.groups {
-        planner.group(group);
+    images.begin(config);
+    let groups: Vec<&GroupConfig> = config.groups.iter().collect();
+    for (group, error) in images.compile(&groups, &planner.uplinks) {
+        let (group, sentence) = (group.to_string(), error.to_string());
+        planner
+            .plan
+            .problems
+            .push(Problem::Policy { group, sentence });
     }
+    for group in groups {
+        planner.group(group, images.of(&group.name));
+    }
+    planner.leaving();
     planner.removals();
     planner.announcements();
     planner.plan.steps.append(&mut planner.last);
     planner.plan
+}
+
+/// An uplink and an address, in an order.
+type EniAddress = (u32, [u8; 16]);
+
+fn eni_address(key: &EniKey) -> EniAddress {
+    (key.uplink, key.address.octets())
 }
 
 struct Planner<'a> {
@@ -67,6 +87,10 @@ struct Planner<'a> {
     attaching: BTreeSet<u32>,
     /// ENIs that become reachable.
     unannounced: BTreeSet<u32>,
+    /// Addresses by which ENIs are reachable.
+    wanted_addresses: BTreeSet<EniAddress>,
+    /// Wanted policies: group → image.
+    images: BTreeMap<String, Image>,
     /// Wanted uplinks: name → index.
     uplinks: BTreeMap<String, u32>,
     /// Interfaces taken by wanted uplinks.
@@ -205,7 +229,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn group(&mut self, config: &GroupConfig) {
+    fn group(&mut self, config: &GroupConfig, policy: Option<&Compiled>) {
         let name = config.name.as_str();
         let Some(uplink) = self.uplinks.get(config.uplink.as_str()).copied() else {
             let problem = Problem::NoUplink {
@@ -244,6 +268,7 @@ impl<'a> Planner<'a> {
                 Err(problem) => self.plan.problems.push(problem),
             }
         }
+        self.policy(config, members(&group), policy);
         if mirror.group(name).is_none() {
             let key = NameKey {
                 kind: NameKey::GROUP,
@@ -253,6 +278,47 @@ impl<'a> Planner<'a> {
         }
         if mirror.groups.get(&index).map(|before| before.value) != Some(group) {
             self.plan.steps.push(Step::SetGroup(index, group));
+        }
+    }
+
+    /// Rules come before anything leads to the ENIs.
+    fn policy(&mut self, config: &GroupConfig, enis: &[u32], policy: Option<&Compiled>) {
+        let Some(policy) = policy else {
+            return;
+        };
+        self.images
+            .insert(config.name.to_string(), policy.image.clone());
+        let mirror = self.observed.mirror;
+        let in_force = |eni: &&u32| mirror.policies.get(*eni) == Some(&policy.image);
+        let enis_to_set: Vec<u32> = enis.iter().filter(|eni| !in_force(eni)).copied().collect();
+        if !enis_to_set.is_empty() {
+            self.plan.steps.push(Step::SetPolicy {
+                group: config.name.to_string(),
+                enis: enis_to_set,
+                image: policy.image.clone(),
+            });
+        }
+        let uplinks = policy.uplinks.values().flatten().copied();
+        let uplinks: Vec<u32> = uplinks.collect();
+        for eni in enis {
+            let Some((home, _)) = self.enis.get(eni).cloned() else {
+                continue;
+            };
+            self.reachable(home, EniRef::home(*eni));
+            for uplink in uplinks.iter().filter(|uplink| **uplink != home.uplink) {
+                let key = EniKey::new(*uplink, home.address);
+                self.reachable(key, EniRef::peered(*eni));
+            }
+        }
+    }
+
+    fn reachable(&mut self, key: EniKey, eni: EniRef) {
+        self.wanted_addresses.insert(eni_address(&key));
+        if self.observed.mirror.eni_by_address.get(&key) != Some(&eni) {
+            self.plan.steps.push(Step::SetAddress(key, eni));
+            if !eni.is_peered() {
+                self.unannounced.insert(eni.index());
+            }
         }
     }
 
@@ -281,7 +347,9 @@ impl<'a> Planner<'a> {
                 .find(|(_, eni)| same(&eni.value))
                 .map(|(index, _)| *index)
         };
-        let existing = mirror.eni_by_address.get(&key).copied().or_else(by_value);
+        let known = mirror.eni_by_address.get(&key);
+        let known = known.filter(|eni| !eni.is_peered()).map(|eni| eni.index());
+        let existing = known.or_else(by_value);
         let index = existing
             .or_else(|| self.free_eni())
             .ok_or_else(|| Problem::Full {
@@ -302,10 +370,6 @@ impl<'a> Planner<'a> {
             self.plan.steps.push(Step::SetEni(index, after));
             self.plan.steps.push(Step::LeasePorts(index));
             self.plan.steps.push(Step::BumpGeneration(index));
-        }
-        if mirror.eni_by_address.get(&key) != Some(&index) {
-            self.plan.steps.push(Step::SetAddress(key, index));
-            self.unannounced.insert(index);
         }
         self.enis.insert(index, (key, name));
         Ok(index)
@@ -334,6 +398,25 @@ impl<'a> Planner<'a> {
         fresh.or_else(|| (0..limit).find(is_free))
     }
 
+    /// An ENI that left its group still carries flows, and they go by the group's rules.
+    fn leaving(&mut self) {
+        let mirror = self.observed.mirror;
+        for (index, eni) in &mirror.enis {
+            let is_leaving = !self.enis.contains_key(index) && self.observed.busy.contains(index);
+            let group = eni.name.rsplit_once('-').map_or("", |(group, _)| group);
+            let Some(image) = self.images.get(group).filter(|_| is_leaving) else {
+                continue;
+            };
+            if mirror.policies.get(index) != Some(image) {
+                self.plan.steps.push(Step::SetPolicy {
+                    group: group.to_owned(),
+                    enis: vec![*index],
+                    image: image.clone(),
+                });
+            }
+        }
+    }
+
     /// Takes away what is not wanted any more, each only once nothing in the
     /// tables leads to it: what this plan cuts off, a later pass removes.
     fn removals(&mut self) {
@@ -360,16 +443,24 @@ impl<'a> Planner<'a> {
             .flat_map(|group| members(&group.value))
             .copied()
             .collect();
-        for (index, eni) in &mirror.enis {
+        for index in mirror.enis.keys() {
             let kept = self.enis.contains_key(index) || reachable.contains(index);
             if kept || self.observed.busy.contains(index) {
                 continue;
             }
-            let key = EniKey::new(eni.value.uplink, eni.value.address);
-            if mirror.eni_by_address.get(&key) == Some(index) {
-                steps.push(Step::RemoveAddress(key));
+            for (key, reached) in &mirror.eni_by_address {
+                if reached.index() == *index {
+                    steps.push(Step::RemoveAddress(*key));
+                }
             }
             steps.push(Step::ClearEni(*index));
+        }
+        // Those of ENIs on their way out stay as they are until then.
+        for (key, eni) in &mirror.eni_by_address {
+            let kept = self.enis.contains_key(&eni.index());
+            if kept && !self.wanted_addresses.contains(&eni_address(key)) {
+                steps.push(Step::RemoveAddress(*key));
+            }
         }
         for (index, uplink) in &mirror.uplinks {
             let wanted = self.uplinks.values().any(|wanted| wanted == index);
@@ -407,13 +498,10 @@ fn uplink_entry(config: &UplinkConfig, interface: &Interface, in_force: bool) ->
 }
 
 fn eni_entry(config: &GroupConfig, uplink: u32, address: V4) -> Eni {
-    let v4 = |address: std::net::Ipv4Addr| Addr::from_v4(V4::new(address.octets()));
     Eni {
         address: Addr::from_v4(address),
-        subnet: v4(config.subnet),
-        router: config.router.map_or(Addr::UNSPECIFIED, v4),
-        prefix_len: 96 + u32::from(config.prefix_len),
         uplink,
+        reserved: 0,
         connection_limit: config.connections,
         high_water: config.connections / 5 * 4 + config.connections % 5 * 4 / 5,
         timeouts: config.timeouts,

@@ -4,8 +4,8 @@ use vpc_common::{addr::Mac, state::Timeouts};
 
 use super::*;
 use crate::{
-    dataplane::{features::XdpFeatures, mirror::Named},
-    model::{ObjectName, TcAttachment},
+    dataplane::{features::XdpFeatures, images::Images, mirror::Named},
+    model::{Network, ObjectName, TcAttachment},
 };
 
 const LIMITS: Limits = Limits {
@@ -15,6 +15,8 @@ const LIMITS: Limits = Limits {
     next_hops: 4,
     blocks: 4,
     fragments: 4,
+    policy_words: 4_096,
+    refusals: 4,
 };
 
 fn object(name: &str) -> ObjectName {
@@ -37,6 +39,8 @@ fn config(addresses: &[[u8; 4]]) -> Config {
         groups: vec![GroupConfig {
             name: object("web"),
             uplink: object("blue"),
+            subnet_name: None,
+            security_groups: Vec::new(),
             subnet: Ipv4Addr::new(10, 0, 0, 0),
             prefix_len: 24,
             router: None,
@@ -47,6 +51,7 @@ fn config(addresses: &[[u8; 4]]) -> Config {
             timeouts: Timeouts::AWS,
             connections: 65_000,
         }],
+        network: Network::default(),
     }
 }
 
@@ -95,6 +100,7 @@ impl Host {
                 busy,
                 limits: &LIMITS,
             },
+            &mut Images::default(),
         )
     }
 
@@ -177,6 +183,7 @@ fn an_eni_leaves_its_group_first_and_its_address_when_it_is_idle() {
 fn a_changed_eni_is_judged_again_and_keeps_its_ports() {
     let mut host = Host::new();
     host.apply(&config(&[[10, 0, 0, 10]]));
+    let generation = host.mirror.generations[0];
     let mut changed = config(&[[10, 0, 0, 10]]);
     changed.groups[0].connections = 100;
     let plan = host.apply(&changed);
@@ -188,8 +195,27 @@ fn a_changed_eni_is_judged_again_and_keeps_its_ports() {
             Step::BumpGeneration(0)
         ]
     ));
-    assert_eq!(host.mirror.generations[0], 2);
+    assert_eq!(host.mirror.generations[0], generation + 1);
     assert_eq!(host.mirror.enis[&0].value.high_water, 80);
+}
+
+#[test]
+fn an_eni_on_its_way_out_goes_by_the_rules_of_its_group() {
+    let mut host = Host::new();
+    host.apply(&config(&[[10, 0, 0, 10], [10, 0, 0, 11]]));
+    host.busy.insert(1);
+    let mut smaller = config(&[[10, 0, 0, 10]]);
+    host.apply(&smaller);
+    assert_eq!(host.plan(&smaller), Plan::default(), "flows still use it");
+    smaller.groups[0].router = Some(Ipv4Addr::new(10, 0, 0, 1));
+    let plan = host.apply(&smaller);
+    let set =
+        |eni| move |step: &Step| matches!(step, Step::SetPolicy { enis, .. } if *enis == [eni]);
+    assert!(
+        plan.steps.iter().any(set(0)) && plan.steps.iter().any(set(1)),
+        "{plan}"
+    );
+    assert_eq!(host.plan(&smaller), Plan::default());
 }
 
 #[test]

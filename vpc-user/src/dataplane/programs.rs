@@ -147,6 +147,11 @@ impl Programs {
         })
     }
 
+    /// How TC programs are attached from now on.
+    pub fn attach_as(&mut self, tc: TcAttachment) {
+        self.tc = tc;
+    }
+
     /// A handle by which any thread can run a program.
     pub fn runnable(&self, name: &'static str) -> Result<Runnable, ProgramsError> {
         let refused = |error| refusal(name, &error);

@@ -7,9 +7,10 @@ use aya::maps::{MapInfo, MapType};
 use vpc_common::{
     drop::DropReason,
     layout::{
-        Block, Bucket, DropKey, Eni, EniKey, EniState, Environment, EnvironmentState, FlowHash,
-        Fragment, FragmentKey, Group, Limits, Link, Meta, Name, NameKey, NextHop, NextHopKey,
-        POOLS_PER_ENI, Pool, Slab, Slot, Stat, SweepResult, Uplink, name,
+        Block, Bucket, DropKey, Eni, EniKey, EniRef, EniState, Environment, EnvironmentState,
+        FlowHash, Fragment, FragmentKey, Group, InForce, Limits, Link, Meta, Name, NameKey,
+        NextHop, NextHopKey, POOLS_PER_ENI, Pool, Refusal, RefusalKey, Slab, Slot, Stat,
+        SweepResult, Uplink, name,
     },
 };
 
@@ -101,6 +102,8 @@ pub fn kernel_tables(limits: &Limits) -> Vec<TableSpec> {
         next_hops,
         blocks,
         fragments,
+        policy_words,
+        refusals,
     } = *limits;
     vec![
         table::<u32, Meta>(name::META, Array, 1),
@@ -110,9 +113,12 @@ pub fn kernel_tables(limits: &Limits) -> Vec<TableSpec> {
         table::<u32, Uplink>(name::UPLINKS, Array, uplinks),
         table::<u32, Group>(name::GROUPS, Array, enis),
         table::<u32, Eni>(name::ENIS, Array, enis),
-        table::<u32, u64>(name::GENERATIONS, Array, enis),
+        table::<u32, InForce>(name::POLICIES, Array, enis),
+        table::<u32, u64>(name::POLICY_WORDS, Array, policy_words),
+        table::<RefusalKey, Refusal>(name::REFUSALS, Hash, refusals),
         table::<u32, EniState>(name::ENI_STATES, Array, enis),
-        table::<EniKey, u32>(name::ENI_BY_ADDRESS, Hash, enis),
+        // Each once on its own uplink, and on those of peered VPCs.
+        table::<EniKey, EniRef>(name::ENI_BY_ADDRESS, Hash, 4 * enis),
         table::<u32, Pool>(name::POOLS, Array, enis * POOLS_PER_ENI),
         table::<u32, Slab>(name::SLAB, Array, 1),
         table::<u32, Block>(name::BLOCKS, Array, blocks),
@@ -152,6 +158,8 @@ pub fn differences(made: &Limits, asked: &Limits) -> String {
         ("next_hops", made.next_hops, asked.next_hops),
         ("blocks", made.blocks, asked.blocks),
         ("fragments", made.fragments, asked.fragments),
+        ("policy_words", made.policy_words, asked.policy_words),
+        ("refusals", made.refusals, asked.refusals),
     ];
     let differing = pairs.iter().filter(|(_, made, asked)| made != asked);
     let texts: Vec<String> = differing

@@ -4,8 +4,10 @@ use std::fmt;
 
 use vpc_common::{
     addr::V4,
-    layout::{Eni, EniKey, GROUP_ENIS, Group, Link, NameKey, Uplink},
+    layout::{Eni, EniKey, EniRef, GROUP_ENIS, Group, Link, NameKey, Uplink},
 };
+
+use super::images::Image;
 
 use crate::model::Hook;
 
@@ -30,8 +32,18 @@ pub enum Step {
     LeasePorts(u32),
     /// Makes every flow of an ENI be judged again.
     BumpGeneration(u32),
-    /// Makes an ENI reachable from its VPC.
-    SetAddress(EniKey, u32),
+    /// Puts the rules and routes of a group in force on ENIs, and makes every flow of
+    /// them be judged again.
+    SetPolicy {
+        /// The group.
+        group: String,
+        /// ENI indices.
+        enis: Vec<u32>,
+        /// The compiled rules and routes.
+        image: Image,
+    },
+    /// Makes an ENI reachable from its VPC, or from a peered one.
+    SetAddress(EniKey, EniRef),
     /// Makes an ENI unreachable from its VPC.
     RemoveAddress(EniKey),
     /// Frees an ENI's index.
@@ -88,11 +100,18 @@ impl fmt::Display for Step {
             }
             Self::LeasePorts(index) => write!(f, "lease ports 1024-65535 to ENI {index}"),
             Self::BumpGeneration(index) => write!(f, "judge the flows of ENI {index} again"),
-            Self::SetAddress(key, index) => {
+            Self::SetPolicy { group, enis, image } => write!(
+                f,
+                "put the policy of group {group} in force on ENIs {enis:?}: {} words",
+                image.len()
+            ),
+            Self::SetAddress(key, eni) => {
                 write!(
                     f,
-                    "answer for {} on uplink {} with ENI {index}",
-                    key.address, key.uplink
+                    "answer for {} on uplink {} with ENI {}",
+                    key.address,
+                    key.uplink,
+                    eni.index()
                 )
             }
             Self::RemoveAddress(key) => {
@@ -194,6 +213,14 @@ pub enum Problem {
         table: &'static str,
         /// Its value.
         limit: u32,
+    },
+    /// Its rules and routes cannot be compiled.
+    #[error("group {group}: {sentence}; what was in force before stays")]
+    Policy {
+        /// The group.
+        group: String,
+        /// Cause and remedy.
+        sentence: String,
     },
     /// The uplink is not there (yet).
     #[error("group {group}: its uplink {uplink} is not up: see the message about that uplink")]

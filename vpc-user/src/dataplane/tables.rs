@@ -4,14 +4,19 @@
 use std::{collections::BTreeSet, io, path::Path, sync::Arc};
 
 use aya::maps::{Array, DevMap, HashMap, MapData, MapError, PerCpuArray, xdp::XdpMapError};
-use vpc_common::layout::{
-    DropKey, Eni, EniKey, EniState, Environment, EnvironmentState, Group, Limits, Link, Name,
-    NameKey, NextHop, POOLS_PER_ENI, Pool, Slab, Slot, Uplink, name,
+use vpc_common::{
+    atomic::Shared64,
+    layout::{
+        DropKey, Eni, EniKey, EniRef, EniState, Environment, EnvironmentState, Group, Limits, Link,
+        Name, NameKey, NextHop, NextHopKey, POOLS_PER_ENI, Pool, RefusalKey, Slab, Slot, Uplink,
+        name,
+    },
 };
 
 use super::{
     mapped::{Mapped, SharedValue},
     object::pinned,
+    refusals::Counted,
     start_error::StartError,
 };
 
@@ -36,6 +41,11 @@ pub struct SharedTables {
     pub slots: Mapped<Slot>,
     /// By next hop index.
     pub next_hops: Mapped<NextHop>,
+    /// By ENI index: an [`InForce`](vpc_common::layout::InForce); written by the owner of
+    /// the data plane.
+    pub policies: Mapped<Shared64>,
+    /// The words of all policies; written by the owner of the data plane.
+    pub policy_words: Mapped<Shared64>,
 }
 
 impl SharedTables {
@@ -48,6 +58,8 @@ impl SharedTables {
             slab: mapped(maps, name::SLAB, 1)?,
             slots: mapped(maps, name::SLOTS, limits.slots())?,
             next_hops: mapped(maps, name::NEXT_HOPS, limits.next_hops)?,
+            policies: mapped(maps, name::POLICIES, limits.enis)?,
+            policy_words: mapped(maps, name::POLICY_WORDS, limits.policy_words)?,
         })
     }
 
@@ -98,14 +110,16 @@ pub struct Tables {
     pub groups: Values<Group>,
     /// By index.
     pub enis: Values<Eni>,
-    /// By ENI index.
-    pub generations: Values<u64>,
-    /// ENI index.
-    pub eni_by_address: Hash<EniKey, u32>,
+    /// By an ENI's address on an uplink.
+    pub eni_by_address: Hash<EniKey, EniRef>,
     /// What people call things.
     pub names: Hash<NameKey, Name>,
     /// Dropped packets.
     pub drops: Hash<DropKey, u64>,
+    /// Index of a neighbour by its address on an uplink.
+    pub next_hop_by_address: Hash<NextHopKey, u32>,
+    /// What rules and routes refused.
+    pub refusals: Hash<RefusalKey, Counted>,
     /// What the kernel counts besides.
     pub stats: PerCpuArray<MapData, u64>,
     /// Where the environments are.
@@ -125,10 +139,11 @@ impl Tables {
             uplinks: pinned(maps, name::UPLINKS)?,
             groups: pinned(maps, name::GROUPS)?,
             enis: pinned(maps, name::ENIS)?,
-            generations: pinned(maps, name::GENERATIONS)?,
             eni_by_address: pinned(maps, name::ENI_BY_ADDRESS)?,
             names: pinned(maps, name::NAMES)?,
             drops: pinned(maps, name::DROPS)?,
+            next_hop_by_address: pinned(maps, name::NEXT_HOP_BY_ADDRESS)?,
+            refusals: pinned(maps, name::REFUSALS)?,
             stats: pinned(maps, name::STATS)?,
             environment_ports: Ports {
                 xdp: pinned(maps, name::ENVIRONMENT_PORTS)?,

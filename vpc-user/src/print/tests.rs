@@ -95,6 +95,8 @@ fn agent() -> StatusInfo {
         environments: 2,
         flows: 3,
         flow_capacity: 1_048_576,
+        policy_words: 38,
+        policy_word_capacity: 2_097_152,
         counters: BTreeMap::from([("punts".into(), 1), ("flows_opened".into(), 9)]),
     }
 }
@@ -184,7 +186,7 @@ fn status_shows_uplinks_enis_and_counters() {
     assert_eq!(
         text(|out| status(out, &agent())),
         "\
-vpc 0.1.0 · pid 42 · up 3m 04s · layout 1, tables adopted · 2 environments · 3 of 1048576 flows
+vpc 0.1.0 · pid 42 · up 3m 04s · layout 1, tables adopted · 2 environments · 3 of 1048576 flows · 38 of 2097152 policy words
 
 UPLINK  INTERFACE  HOOK  MAC                 MTU  USE        NEIGHBOURS
 blue    eth1       xdp   02:00:00:00:00:01  1500  dedicated           2
@@ -315,4 +317,49 @@ fn the_screen_never_exceeds_its_size_and_says_what_it_leaves_out() {
     );
     assert!(printed.contains("more\n"), "{printed}");
     assert!(printed.contains("unsolicited"), "{printed}");
+}
+
+fn refusal(environment: &str, direction: RefusalDirection, packets: u64) -> RefusalInfo {
+    RefusalInfo {
+        environment: environment.into(),
+        eni: "blue-0".into(),
+        eni_address: [10, 0, 0, 10].into(),
+        direction,
+        protocol: "tcp".into(),
+        local_port: 40_000,
+        remote: ([10, 0, 3, 7], 443).into(),
+        reason: "sg_egress".into(),
+        packets,
+        bytes: 60 * packets,
+        age_secs: 70.0,
+        idle_secs: 0.5,
+    }
+}
+
+#[test]
+fn refusals_say_which_way_the_packets_went_most_first() {
+    let listed = [
+        refusal("fn-1", RefusalDirection::Out, 3),
+        refusal("fn-2", RefusalDirection::In, 40),
+    ];
+    let expected = "\
+ENVIRONMENT  ENI     WAY  PROTO  LOCAL            REMOTE        REASON     PACKETS    BYTES   FIRST  LAST
+fn-2         blue-0  in   tcp    10.0.0.10:40000  10.0.3.7:443  sg_egress       40  2.3 KiB  1m 10s  0.5s
+fn-1         blue-0  out  tcp    port 40000       10.0.3.7:443  sg_egress        3    180 B  1m 10s  0.5s
+";
+    assert_eq!(text(|out| refusals(out, &listed)), expected);
+    assert_eq!(
+        text(|out| refusals(out, &[])),
+        "Rules and routes refused nothing lately.\n"
+    );
+}
+
+#[test]
+fn a_reload_reads_as_sentences() {
+    let problems = ["uplink blue: there is no interface eth1".to_owned()];
+    assert_eq!(
+        text(|out| reloaded(out, 1, &problems)),
+        "The configuration is in force: 1 step.\n\
+         Not applied: uplink blue: there is no interface eth1.\n"
+    );
 }

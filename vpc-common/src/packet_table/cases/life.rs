@@ -51,7 +51,7 @@ cases! {
         let conn = Conn::new_udp(0, 40_000).to(FAR);
         run.open(&conn);
         // A new router: the flow goes by it once the generation says so.
-        run.world.enis[0].router = addr(SERVER);
+        run.world.rules[0].router = addr(SERVER);
         run.configure();
         run.forwards(&conn, &conn.udp(b"old way"), &[]);
         run.world.generations[0] += 1;
@@ -61,13 +61,13 @@ cases! {
             expected
         });
         // No route at all.
-        run.world.enis[0].router = crate::addr::Addr::UNSPECIFIED;
+        run.world.rules[0].router = crate::addr::Addr::UNSPECIFIED;
         run.world.generations[0] += 1;
         run.configure();
         let packet = conn.udp(b"no way").frame();
         run.drops(conn.link(), &packet, conn.owner(), DropReason::NoRoute);
         // A router that is not known yet.
-        run.world.enis[0].router = addr(SILENT);
+        run.world.rules[0].router = addr(SILENT);
         run.configure();
         let key = NextHopKey { uplink: 0, address: addr(SILENT) };
         run.hands_over(conn.link(), &packet, conn.owner(), Awaited::NextHop(key, addr(ENI[0])));

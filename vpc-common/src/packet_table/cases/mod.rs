@@ -24,6 +24,7 @@ mod life;
 mod limits;
 mod malformed;
 mod one_way;
+mod policy;
 mod sizes;
 mod xdp;
 
@@ -61,4 +62,5 @@ pub const CASES: &[&[Case]] = &[
     icmp::CASES,
     limits::CASES,
     life::CASES,
+    policy::CASES,
 ];

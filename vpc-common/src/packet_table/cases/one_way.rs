@@ -8,6 +8,7 @@ use crate::{
         build::{Built, segment},
         world::*,
     },
+    policy::Verdict,
 };
 
 const ENI_0: Owner = Owner::eni(0);
@@ -43,6 +44,25 @@ cases! {
                 run.drops(In::Uplink(0), &packet, ENI_0, DropReason::Unsolicited);
             }
         }
+    }
+
+    fn a_peered_uplink_answers_only_for_flows_that_leave_by_it(run) {
+        run.world.rules[2].peered = Some(0);
+        run.configure();
+        let conn = Conn::new_udp(2, 40_000);
+        run.open(&conn);
+        let (address, port) = run.outside(&conn);
+        let forged = Built::new(SERVER_MAC, UPLINK_MAC[0], OTHER_SERVER, address);
+        let forged = forged.udp(53, port, b"forged").frame();
+        let eni = Owner::eni(2);
+        run.drops(In::Uplink(0), &forged, eni, DropReason::Unsolicited);
+        // Nor for one that leaves by none, as none is not the first uplink.
+        run.world.rules[2].out = vec![(0, Verdict::ACL_DENIES)];
+        run.world.generations[2] += 1;
+        run.configure();
+        let out = conn.udp(b"out").frame();
+        run.drops(conn.link(), &out, conn.owner(), DropReason::NaclOut);
+        run.drops(In::Uplink(0), &forged, eni, DropReason::Unsolicited);
     }
 
     fn another_peer_than_the_flow_s_gets_nothing_in(run) {
