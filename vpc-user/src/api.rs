@@ -70,7 +70,7 @@ impl ClientLimits {
 
 /// Bytes of an answer that a client takes within [`ClientLimits::patience`].
 const WRITE_PIECE: usize = 64 * 1024;
-/// Flows in a listing from which on it is put into text off the event loop.
+/// Entries of a listing from which on it is put into text off the event loop.
 const LONG_LISTING: usize = 1_000;
 /// Pause after a failed `accept`, which fails again at once when descriptors
 /// have run out.
@@ -213,11 +213,15 @@ async fn send(
     response: Response,
     limits: ClientLimits,
 ) -> io::Result<()> {
-    let line = match &response {
-        Response::Flows(flows) if flows.len() >= LONG_LISTING => {
-            tokio::task::spawn_blocking(move || encode(&response)).await??
-        }
-        _ => encode(&response)?,
+    let entries = match &response {
+        Response::Flows(flows) => flows.len(),
+        Response::Refusals(refusals) => refusals.len(),
+        _ => 0,
+    };
+    let line = if entries >= LONG_LISTING {
+        tokio::task::spawn_blocking(move || encode(&response)).await??
+    } else {
+        encode(&response)?
     };
     for piece in line.chunks(WRITE_PIECE) {
         timeout(limits.patience, write.write_all(piece)).await??;

@@ -32,18 +32,7 @@ pub fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
             let environment = changed(&socket, &Request::Detach { name })?;
             show_environment(out, &environment, json, "is detached")
         }
-        Command::SetHook(args) => {
-            let SetHookArgs {
-                name,
-                hook,
-                netns,
-                json,
-            } = args;
-            let environment = changed(&socket, &Request::SetHook { name, hook, netns })?;
-            show(out, json, &environment, |out| {
-                print::hook_line(out, &environment)
-            })
-        }
+        Command::SetHook(args) => set_hook(&socket, args, out),
         Command::Reload { json } => reload(&socket, json, out),
         Command::Ls { json } => match ask(&socket, &Request::Environments)? {
             Response::Environments(listed) => {
@@ -52,21 +41,7 @@ pub fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
             other => misunderstood(&other),
         },
         Command::Flows(args) => flows(&socket, &args, out),
-        Command::Drops {
-            all_reasons: true,
-            json: false,
-        } => Ok(print::drop_reasons(out)?),
-        Command::Drops {
-            all_reasons: true,
-            json: true,
-        } => Ok(print::drop_reasons_json(out)?),
-        Command::Drops {
-            all_reasons: false,
-            json,
-        } => match ask(&socket, &Request::Drops)? {
-            Response::Drops(listed) => show(out, json, &listed, |out| print::drops(out, &listed)),
-            other => misunderstood(&other),
-        },
+        Command::Drops { json, all_reasons } => drops(&socket, all_reasons, json, out),
         Command::Refusals { json } => match ask(&socket, &Request::Refusals)? {
             Response::Refusals(listed) => {
                 show(out, json, &listed, |out| print::refusals(out, &listed))
@@ -100,6 +75,32 @@ fn ask(socket: &Path, request: &Request) -> Result<Response> {
 fn changed(socket: &Path, request: &Request) -> Result<EnvironmentInfo> {
     match ask(socket, request)? {
         Response::Environment(environment) => Ok(environment),
+        other => misunderstood(&other),
+    }
+}
+
+fn set_hook(socket: &Path, args: SetHookArgs, out: &mut impl Write) -> Result<()> {
+    let SetHookArgs {
+        name,
+        hook,
+        netns,
+        json,
+    } = args;
+    let environment = changed(socket, &Request::SetHook { name, hook, netns })?;
+    show(out, json, &environment, |out| {
+        print::hook_line(out, &environment)
+    })
+}
+
+fn drops(socket: &Path, all_reasons: bool, json: bool, out: &mut impl Write) -> Result<()> {
+    if all_reasons {
+        return Ok(match json {
+            true => print::drop_reasons_json(out),
+            false => print::drop_reasons(out),
+        }?);
+    }
+    match ask(socket, &Request::Drops)? {
+        Response::Drops(listed) => show(out, json, &listed, |out| print::drops(out, &listed)),
         other => misunderstood(&other),
     }
 }

@@ -31,6 +31,8 @@ use crate::{
 };
 
 mod attribution;
+#[cfg(test)]
+mod tests;
 
 /// The ports that an ENI gives to flows.
 const FIRST_PORT: u16 = (FIRST_BLOCK as u32 * BLOCK_PORTS) as u16;

@@ -92,8 +92,8 @@ fn route(stage: &RouteStage) -> String {
     };
     let uplink = stage.uplink.as_deref().unwrap_or_default();
     let mac = match &stage.mac {
-        Some(mac) => format!("at {mac}"),
-        None => "whose MAC the first packet has asked for".to_owned(),
+        Some(mac) => format!(", at {mac}"),
+        None => ", whose MAC the first packet has asked for".to_owned(),
     };
     let hop = stage
         .next_hop
@@ -104,9 +104,9 @@ fn route(stage: &RouteStage) -> String {
         (RouteTarget::NoRoute, by) => format!("{by}: leads nowhere"),
         (RouteTarget::Blackhole, by) => format!("{by}: blackhole"),
         (RouteTarget::OnLink, by) => {
-            format!("{by}: on the link of uplink {uplink}, to {hop} {mac}")
+            format!("{by}: on the link of uplink {uplink}, to {hop}{mac}")
         }
-        (RouteTarget::Via, by) => format!("{by}: by {hop} on uplink {uplink}, {mac}"),
+        (RouteTarget::Via, by) => format!("{by}: by {hop} on uplink {uplink}{mac}"),
     }
     .trim_start_matches(": ")
     .to_owned()
