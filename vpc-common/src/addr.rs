@@ -112,27 +112,6 @@ impl Addr {
         self.0
     }
 
-    /// Whether the first `prefix_len` bits, at most 128, are those of `other`.
-    #[inline(always)]
-    pub const fn shares_prefix(self, other: Self, prefix_len: u32) -> bool {
-        let mut left = prefix_len;
-        let mut i = 0;
-        while i < 4 {
-            let bits = if left > 32 { 32 } else { left };
-            let mask = if bits == 0 {
-                0
-            } else {
-                u32::MAX << (32 - bits)
-            };
-            if (self.0[i] ^ other.0[i]) & mask.to_be() != 0 {
-                return false;
-            }
-            left -= bits;
-            i += 1;
-        }
-        true
-    }
-
     /// Whether no address is set.
     pub const fn is_unspecified(self) -> bool {
         self.0[0] == 0 && self.0[1] == 0 && self.0[2] == 0 && self.0[3] == 0
@@ -301,24 +280,6 @@ mod tests {
     fn a_mac_survives_the_trip_through_a_word() {
         let mac = Mac::new([1, 2, 3, 4, 5, 6]);
         assert_eq!(Mac::from_word(mac.to_word()), mac);
-    }
-
-    #[test]
-    fn a_prefix_is_shared_bit_by_bit() {
-        let (a, b) = (
-            Addr::from_v4(V4::new([10, 0, 0, 1])),
-            Addr::from_v4(V4::new([10, 0, 1, 1])),
-        );
-        for (prefix_len, shared) in [
-            (0, true),
-            (96, true),
-            (119, true),
-            (120, false),
-            (128, false),
-        ] {
-            assert_eq!(a.shares_prefix(b, prefix_len), shared, "/{prefix_len}");
-        }
-        assert!(a.shares_prefix(a, 128));
     }
 
     #[test]
