@@ -133,8 +133,19 @@ impl DropReason {
     /// Whether rules or routes refused the packet: what flow logs report as REJECT.
     #[inline(always)]
     pub const fn is_refusal(number: u32) -> bool {
-        number == Self::NoRoute as u32
-            || (number >= Self::SgEgress as u32 && number <= Self::NoPolicy as u32)
+        Self::refusal_index(number).is_some()
+    }
+
+    /// Counts the reasons that are refusals from 0; `None`: it is none.
+    #[inline(always)]
+    pub const fn refusal_index(number: u32) -> Option<u32> {
+        if number == Self::NoRoute as u32 {
+            return Some(0);
+        }
+        if number < Self::SgEgress as u32 || number > Self::NoPolicy as u32 {
+            return None;
+        }
+        Some(number - Self::SgEgress as u32 + 1)
     }
 }
 

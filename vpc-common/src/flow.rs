@@ -291,7 +291,7 @@ fn write<T: Tables>(tables: &T, slot: &Slot, new: &NewFlow, admission: &Admissio
         tables.generation(place.eni).wrapping_sub(1)
     };
     let outside = crate::addr::Port::new(port);
-    let decision = Decision::new(generation as u32, admission.next_hop, reply_denied, outside);
+    let decision = Decision::new(generation, admission.hop, outside).stopping(false, reply_denied);
     let (inside, remote) = (new.key.inside_port.to_wire(), new.key.remote_port.to_wire());
     slot.decision.store(decision.0);
     slot.set_remote(new.key.remote);

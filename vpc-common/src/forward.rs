@@ -302,8 +302,10 @@ impl<'t, T: Tables> From<'t, T> {
             opened = self.tables.open(&new);
         }
         let group = self.tables.group(self.environment.group);
-        let eni = group.map_or(0, |group| group.enis[0]);
-        self.judged(packet, opened, &new.key, eni)
+        match group.filter(|group| group.count != 0) {
+            Some(group) => self.judged(packet, opened, &new.key, group.enis[0]),
+            None => Err(Verdict::drop_number(opened.reason_number())),
+        }
     }
 
     /// The verdict that goes with the opening or judging of a flow; what rules or
@@ -330,6 +332,7 @@ impl<'t, T: Tables> From<'t, T> {
             let on_wire = OnWire::of(packet.segments(), &ip, header_len);
             let (refused, now) = (Refused::forward(eni, reason), self.arrival.moment.tick);
             self.tables.note_refusal(key, refused, &on_wire, now);
+            return Ok(Verdict::refused(reason, eni));
         }
         Ok(Verdict::drop_number(reason))
     }
@@ -340,11 +343,11 @@ impl<'t, T: Tables> From<'t, T> {
     fn way<P: Packet>(&self, packet: &P, slot: &Slot) -> Step<Way<'t>> {
         let (eni_index, decision) = (slot.eni() as u32, slot.decision());
         let is_current = decision.is_of(self.tables.generation(eni_index));
-        if !is_current || decision.next_hop() == 0 {
+        if !is_current || decision.is_stopped() {
             return Err(Verdict::OPEN);
         }
         let eni = self.tables.eni(eni_index).ok_or(DropReason::NoRoute)?;
-        let hop = self.tables.next_hop(decision.next_hop());
+        let hop = self.tables.next_hop(decision.hop().index());
         let hop = hop.ok_or(DropReason::NoRoute)?;
         let uplink_index = hop.uplink.load();
         let uplink = self

@@ -7,12 +7,13 @@ use crate::{
     addr::{Addr, V4},
     drop::DropReason,
     flow::{NewFlow, Opened},
-    layout::{Decision, FlowKey, FlowRef, NextHopKey, RefusalKey, Slot},
+    layout::{Decision, FlowKey, FlowRef, Hop, NextHopKey, OwnerKind, RefusalKey, Slot},
     offload::OnWire,
     policy::{self, Egress, Row},
     state::{Direction, ICMP},
     tables::Tables,
     time::Tick,
+    verdict::Verdict,
 };
 
 /// What rules and routes say of a remote address on an ENI, and the generation they
@@ -40,7 +41,7 @@ fn outlook<T: Tables>(tables: &T, eni: u32, remote: Addr) -> Option<Outlook> {
 /// The neighbour that packets to a remote address are sent to, whose MAC is known; or
 /// why there is none.
 #[inline(always)]
-fn next_hop<T: Tables>(tables: &T, outlook: &Outlook, remote: Addr) -> Result<u32, Opened> {
+fn next_hop<T: Tables>(tables: &T, outlook: &Outlook, remote: Addr) -> Result<Hop, Opened> {
     let egress = policy::egress(tables, outlook.row, remote);
     if egress.kind == Egress::BLACKHOLE {
         return Err(Opened::refused(DropReason::Blackhole));
@@ -56,7 +57,10 @@ fn next_hop<T: Tables>(tables: &T, outlook: &Outlook, remote: Addr) -> Result<u3
         return Err(Opened::unresolved(outlook.eni));
     };
     match tables.next_hop(index) {
-        Some(hop) if hop.mac.load() != 0 => Ok(index),
+        Some(hop) if hop.mac.load() != 0 => {
+            let home = tables.eni(outlook.eni).map(|eni| eni.uplink);
+            Ok(Hop::new(index, home != Some(egress.uplink)))
+        }
         _ => Err(Opened::unresolved(outlook.eni)),
     }
 }
@@ -108,15 +112,16 @@ pub fn judge_again<T: Tables>(tables: &T, slot: &Slot) -> Opened {
     let reply_denied = policy::into(tables, outlook.row, protocol, outside.number()) != 0;
     let port = slot.remote_port().number();
     let denied = policy::out(tables, outlook.row, protocol, port);
-    let (next_hop, judged) = if denied & policy::Verdict::ACL_DENIES != 0 {
-        (0, Opened::refused(DropReason::NaclOut))
-    } else {
-        match next_hop(tables, &outlook, remote) {
-            Ok(index) => (index, Opened::flow(FlowRef { slot: 0, epoch: 0 })),
-            Err(why) => (0, why),
-        }
+    // Also of a flow that is stopped: it is answered from there.
+    let (hop, mut judged) = match next_hop(tables, &outlook, remote) {
+        Ok(hop) => (hop, Opened::flow(FlowRef { slot: 0, epoch: 0 })),
+        Err(why) => (before.hop(), why),
     };
-    let after = Decision::new(outlook.generation as u32, next_hop, reply_denied, outside);
+    if denied & policy::Verdict::ACL_DENIES != 0 {
+        judged = Opened::refused(DropReason::NaclOut);
+    }
+    let after =
+        Decision::new(outlook.generation, hop, outside).stopping(!judged.is_flow(), reply_denied);
     // Another CPU may have been faster, or the slot may be another flow's by now: what
     // is there then was decided later.
     slot.decision.compare_exchange(before.0, after.0);
@@ -175,6 +180,27 @@ pub fn note_refused_reply<T: Tables>(
     tables.refuse(&refusal, on_wire, now);
 }
 
+/// Counts a refusal for the ENI, and a refused reply for the environment too: exactly,
+/// where what is remembered of tuples is bounded. The drop counters have the rest.
+#[inline(always)]
+pub fn count_refusal<T: Tables>(tables: &T, verdict: Verdict) {
+    let Some(other) = verdict.other() else {
+        return;
+    };
+    let Some(index) = DropReason::refusal_index(verdict.reason_number()) else {
+        return;
+    };
+    let (kind, owner) = verdict.owner().parts();
+    let is_reply = matches!(kind, OwnerKind::Eni);
+    let eni = if is_reply { owner } else { other };
+    if let Some(state) = tables.eni_state(eni) {
+        state.refused.count(index);
+    }
+    if is_reply && let Some(state) = tables.environment_state(other) {
+        state.refused_replies.add(1);
+    }
+}
+
 /// Whether a flow may be opened, by whatever needs no port.
 #[inline(always)]
 pub fn admit<T: Tables>(tables: &T, new: &NewFlow) -> Opened {
@@ -188,7 +214,7 @@ pub fn admit<T: Tables>(tables: &T, new: &NewFlow) -> Opened {
 #[derive(Clone, Copy)]
 pub(crate) struct Admission {
     pub outlook: Outlook,
-    pub next_hop: u32,
+    pub hop: Hop,
 }
 
 #[inline(always)]
@@ -221,6 +247,6 @@ pub(crate) fn admission<T: Tables>(tables: &T, new: &NewFlow) -> Result<Admissio
     if denied != 0 {
         return Err(Opened::refused(DropReason::NaclOut));
     }
-    let next_hop = next_hop(tables, &outlook, remote)?;
-    Ok(Admission { outlook, next_hop })
+    let hop = next_hop(tables, &outlook, remote)?;
+    Ok(Admission { outlook, hop })
 }

@@ -53,6 +53,13 @@ pub trait Words {
     }
 }
 
+impl<W: Words + ?Sized> Words for &W {
+    #[inline(always)]
+    fn word(&self, index: u32) -> Option<u64> {
+        (**self).word(index)
+    }
+}
+
 impl Words for [u64] {
     fn word(&self, index: u32) -> Option<u64> {
         self.get(index as usize).copied()

@@ -321,7 +321,7 @@ impl<'t, T: Tables> From<'t, T> {
             && slot.outside_port() == outside_port
             && slot.remote_port() == remote_port
             && slot.remote() == remote
-            && (!peered || self.went_out_here(slot));
+            && self.went_out_here(slot, peered);
         matches.then_some((
             FlowRef {
                 slot: index,
@@ -332,13 +332,19 @@ impl<'t, T: Tables> From<'t, T> {
         ))
     }
 
-    /// Whether a flow's packets leave by the uplink that this one came in by. Only a
-    /// peered VPC is asked: nobody else's neighbours may answer for it. A flow that goes
-    /// nowhere at present is answered by nobody there.
+    /// Whether a flow's packets leave by the uplink that this one came in by, or would if
+    /// they were not stopped: nobody else's neighbours may answer for it.
     #[inline(always)]
-    fn went_out_here(&self, slot: &Slot) -> bool {
-        let index = slot.decision().next_hop();
-        let hop = self.tables.next_hop(index).filter(|_| index != 0);
+    fn went_out_here(&self, slot: &Slot, came_peered: bool) -> bool {
+        let hop = slot.decision().hop();
+        if hop.is_peered() != came_peered {
+            return false;
+        }
+        // An ENI has one uplink of its own, and of peered VPCs' as many as there are.
+        if !came_peered {
+            return true;
+        }
+        let hop = self.tables.next_hop(hop.index());
         hop.is_some_and(|hop| hop.uplink.load() == self.arrival.index)
     }
 
@@ -356,7 +362,7 @@ impl<'t, T: Tables> From<'t, T> {
         }
         let now = self.arrival.moment.tick;
         self.tables.note_refused_reply(slot, protocol, on_wire, now);
-        Err(DropReason::NaclIn.into())
+        Err(refused(slot))
     }
 
     #[inline(always)]
@@ -496,7 +502,7 @@ impl<'t, T: Tables> From<'t, T> {
             .ok_or(DropReason::IcmpUnmatched)?;
         let (tables, eni) = (self.tables, eni.index());
         if !tables.lets_error_pass(eni, ip.source, Direction::Reply, kind) {
-            return Err(DropReason::NaclIn.into());
+            return Err(refused(slot));
         }
         let way = self.way(packet, slot)?;
         self.check_size(packet, ip, ip.total_len, &way)?;
@@ -556,4 +562,10 @@ impl<'t, T: Tables> From<'t, T> {
             next_hop.confirmed.store(self.arrival.moment.tick.0);
         }
     }
+}
+
+/// The verdict on a packet that the network ACL keeps out.
+#[inline(always)]
+fn refused(slot: &Slot) -> Verdict {
+    Verdict::refused(DropReason::NaclIn as u32, slot.environment() as u32)
 }

@@ -111,6 +111,23 @@ impl Verdict {
         Self(Kind::Drop as u64 | (reason as u64 & 0xff) << 8)
     }
 
+    /// Refused by rules or routes, on an ENI for an environment: of the two, the one
+    /// that is not the [`Verdict::owner`].
+    #[inline(always)]
+    pub(crate) const fn refused(reason: u32, other: u32) -> Self {
+        Self(Self::drop_number(reason).0 | ((other as u64 + 1) & 0xffff) << 16)
+    }
+
+    /// Whom a refusal concerns besides its owner: an environment's packet an ENI, a
+    /// reply an environment.
+    #[inline(always)]
+    pub const fn other(self) -> Option<u32> {
+        match (self.0 >> 16) as u32 & 0xffff {
+            0 => None,
+            other => Some(other - 1),
+        }
+    }
+
     /// A step beside the straight way; 56 bits of it.
     #[inline(always)]
     pub(crate) const fn aside(step: u64) -> Self {

@@ -17,7 +17,7 @@ use vpc_common::{
 
 use crate::{
     hook::Hook as _,
-    maps::{ENVIRONMENT_PORTS, Maps, UPLINK_PORTS, count_dropped},
+    maps::{ENVIRONMENT_PORTS, Maps, UPLINK_PORTS, count_dropped, count_verdict},
     skb::Skb,
 };
 
@@ -62,7 +62,7 @@ pub fn xdp(verdict: Verdict, ifindex: u32, ports: &Ports) -> u32 {
             ports.back.redirect(index, 0).unwrap_or(XDP_DROP)
         }
         Kind::Drop | Kind::Open | Kind::Aside => {
-            count_dropped(verdict.owner().0, verdict.reason_number());
+            count_verdict(verdict.to_word());
             XDP_DROP
         }
     }
@@ -84,7 +84,7 @@ pub fn tc(verdict: Verdict, skb: Skb, ports: &DevMap) -> i32 {
             (unsafe { bpf_redirect(ifindex, 0) }) as i32
         }
         Kind::Drop | Kind::Open | Kind::Aside => {
-            count_dropped(verdict.owner().0, verdict.reason_number());
+            count_verdict(verdict.to_word());
             TC_ACT_SHOT
         }
     }
@@ -118,7 +118,7 @@ fn send(verdict: Verdict, skb: Skb, ports: &DevMap) -> i32 {
 fn count_answer(verdict: Verdict) {
     Maps.count(Stat::Answers);
     if verdict.reason_number() != 0 {
-        count_dropped(verdict.owner().0, verdict.reason_number());
+        count_verdict(verdict.to_word());
     }
 }
 

@@ -12,7 +12,7 @@ use vpc_common::{
     expiry::{self, SweepOptions},
     flow::{self, NewFlow, Opened},
     flow_index,
-    judge::Refused,
+    judge::{self, Refused},
     layout::*,
     offload::OnWire,
     policy,
@@ -20,6 +20,7 @@ use vpc_common::{
     state::{Direction, State},
     tables::{Insertion, Tables},
     time::Tick,
+    verdict::Verdict,
 };
 
 use crate::judging;
@@ -482,6 +483,15 @@ pub extern "C" fn reclaim_port(eni: u32, protocol: u32, now: u32) -> u32 {
 #[inline(never)]
 pub extern "C" fn attend_slot(slot: u32, now: u32, options: u64) -> u32 {
     expiry::attend(&Maps, slot, Tick(now), SweepOptions(options)) as u32
+}
+
+/// Counts a packet that a verdict drops. See [`claim_port`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn count_verdict(word: u64) -> u32 {
+    let verdict = Verdict::from_word(word);
+    judge::count_refusal(&Maps, verdict);
+    count_dropped(verdict.owner().0, verdict.reason_number())
 }
 
 /// Counts a drop: the only place where a drop counter moves. See [`claim_port`].

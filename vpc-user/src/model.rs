@@ -352,6 +352,8 @@ pub struct EnvironmentInfo {
     pub flows: u64,
     /// Open flows it may have.
     pub flow_quota: u32,
+    /// Replies that the network ACL kept out.
+    pub refused_replies: u64,
 }
 
 /// A live flow.
@@ -523,6 +525,9 @@ pub struct EniInfo {
     pub blocks: u64,
     /// Whether it is past its high-water mark.
     pub high_water: bool,
+    /// Packets that rules or routes refused, both ways, by the label of the
+    /// [`vpc_common::drop::DropReason`]; each is in the drop counters too.
+    pub refused: std::collections::BTreeMap<String, u64>,
 }
 
 /// Parses a MAC as people write it.

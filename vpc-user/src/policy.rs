@@ -22,6 +22,7 @@ mod image;
 mod ranges;
 mod source;
 mod sources;
+pub mod stages;
 
 pub use affected::{Differences, affected};
 pub use attribute::{

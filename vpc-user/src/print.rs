@@ -339,6 +339,7 @@ fn eni_table(enis: &[&EniInfo]) -> Table {
         "#TCP PORTS",
         "#UDP PORTS",
         "#BLOCKS",
+        "#REFUSED",
     ]);
     for eni in enis {
         let high = if eni.high_water { " high" } else { "" };
@@ -354,6 +355,7 @@ fn eni_table(enis: &[&EniInfo]) -> Table {
             eni.tcp_ports.to_string(),
             eni.udp_ports.to_string(),
             eni.blocks.to_string(),
+            eni.refused.values().sum::<u64>().to_string(),
         ]));
     }
     table

@@ -99,6 +99,7 @@ fn environment(name: &str) -> EnvironmentInfo {
         mac: Some("02:00:00:00:00:01".into()),
         flows: 2,
         flow_quota: 7,
+        refused_replies: 0,
     }
 }
 

@@ -3,11 +3,15 @@
 
 use std::net::Ipv4Addr;
 
-use vpc_common::policy::{Egress, Verdict as Denies, icmp_port};
+use vpc_common::{
+    addr::V4,
+    policy::{Egress, Verdict as Denies, icmp_port, row},
+};
 use vpc_user::{
-    model::{Config, ObjectName},
+    model::{Config, ObjectName, Stage, StageDecision},
     policy::{
         self, AclDecision as Acl, RouteDecision as Route, RouteName, SgDecision as Sg, Source,
+        stages::Question as Explained,
     },
 };
 
@@ -107,8 +111,54 @@ pub fn host_differs(config: &Config, compiled: &Compiled, question: &Question) -
         ),
     ];
     let wrong = stages.into_iter().filter(|(agrees, _)| !agrees);
-    let wrong: Vec<_> = wrong.map(|(_, what)| what).collect();
+    let mut wrong: Vec<_> = wrong.map(|(_, what)| what).collect();
+    wrong.extend(explanation_differs(&oracle, compiled, question));
     (!wrong.is_empty()).then(|| wrong.join("\n"))
+}
+
+/// What differs between the oracle and what `vpc explain` says: the verdict, both ways,
+/// the next hop, and whether it names anybody.
+fn explanation_differs(
+    oracle: &Oracle<'_>,
+    compiled: &Compiled,
+    question: &Question,
+) -> Option<String> {
+    let (Carried::Tcp(port) | Carried::Udp(port)) = question.carried else {
+        return None;
+    };
+    let row = row(&compiled.words[..], 0, V4::new(question.remote.octets()))?;
+    let explained = Explained {
+        words: &compiled.words[..],
+        row,
+        source: Some(&compiled.source),
+        remote: question.remote,
+        protocol: question.protocol(),
+        port,
+        tracked: false,
+        outside_port: Some(question.eni_port),
+    };
+    let name = |index: u32| Some(compiled.uplinks.get(index as usize)?.to_string());
+    let stages = explained.stages(name);
+    let said = match stages.refused() {
+        Some(reason) => Err(reason.label()),
+        None => Ok((stages.route.uplink.clone(), stages.route.next_hop)),
+    };
+    let expected = match oracle.forward(question.remote, question.carried) {
+        Ok(hop) => Ok((Some(hop.uplink.to_string()), Some(hop.address))),
+        Err(refusal) => Err(refusal.label()),
+    };
+    let enters = oracle.reply(question.remote, question.reply()).is_ok();
+    let is_known = |stage: &Stage| stage.decision != StageDecision::Unknown;
+    let agrees = said == expected
+        && stages.reply.allows == enters
+        && is_known(&stages.security_groups)
+        && is_known(&stages.network_acl_out)
+        && stages
+            .reply
+            .ranges
+            .iter()
+            .all(|range| is_known(&range.stage));
+    (!agrees).then(|| format!("explained: expected {expected:?}, {enters}; said {stages:?}"))
 }
 
 /// What the tables count for a packet's port.

@@ -113,6 +113,19 @@ fn what_is_said_of_a_new_flow_is_what_its_packet_gets() {
     assert_eq!(reasons, all, "{seen:?}");
     assert!(seen[&None] > 20, "{seen:?}");
     assert_ne!(NAT, RESOURCE);
+    // One packet each; and the ENI knows of all of them.
+    let counted: BTreeMap<_, _> = vpc.world.status().enis.remove(0).refused;
+    let expected = seen
+        .into_iter()
+        .filter_map(|(reason, packets)| Some((reason?, packets.into())));
+    assert_eq!(counted, expected.collect());
+    let replies = vpc
+        .world
+        .list()
+        .iter()
+        .map(|e| e.refused_replies)
+        .sum::<u64>();
+    assert_eq!(counted["nacl_in"], replies);
 }
 
 #[test]

@@ -154,7 +154,7 @@ impl<'t, T: Tables> From<'t, T> {
             } else if judged.unresolved_eni().is_some() {
                 Err(Aside::verdict(Aside::UNRESOLVED, 0))
             } else {
-                Err(Verdict::drop_number(judged.reason_number()))
+                Err(refused(judged.reason_number(), slot))
             };
         }
         match way {
@@ -206,7 +206,7 @@ impl<'t, T: Tables> From<'t, T> {
             .map_or([0; 2], |icmp| icmp.kind);
         let (tables, remote) = (self.tables, ip.destination);
         if !tables.lets_error_pass(eni, remote, Direction::Forward, kind) {
-            return Err(DropReason::NaclOut.into());
+            return Err(refused(DropReason::NaclOut as u32, slot));
         }
         let way = self.way_beside(packet, ip, slot)?;
         let id = self.outside_id(slot, ip, 1);
@@ -252,4 +252,10 @@ impl<'t, T: Tables> From<'t, T> {
         let built = answer::arp_reply(packet, self.gateway());
         Ok(Verdict::answered(built, None))
     }
+}
+
+/// The verdict on a packet that rules or routes refuse to a flow.
+#[inline(always)]
+fn refused(reason: u32, slot: &Slot) -> Verdict {
+    Verdict::refused(reason, slot.eni() as u32)
 }

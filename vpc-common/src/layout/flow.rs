@@ -104,6 +104,38 @@ pub struct FlowRef {
     pub epoch: u32,
 }
 
+/// The neighbour that a flow's packets are sent to, and on whose uplink it is.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hop(pub u32);
+
+impl Hop {
+    const INDEX: u32 = Self::COUNT - 1;
+    const PEERED: u32 = Self::COUNT;
+
+    /// How many there can be, index 0 included, which is never used.
+    pub const COUNT: u32 = 1 << 16;
+
+    /// A neighbour by index, and whether it is on the uplink of a peered VPC.
+    #[inline(always)]
+    pub const fn new(index: u32, is_peered: bool) -> Self {
+        let peered = if is_peered { Self::PEERED } else { 0 };
+        Self(index & Self::INDEX | peered)
+    }
+
+    /// Its index.
+    #[inline(always)]
+    pub const fn index(self) -> u32 {
+        self.0 & Self::INDEX
+    }
+
+    /// Whether it is on the uplink of a peered VPC.
+    #[inline(always)]
+    pub const fn is_peered(self) -> bool {
+        self.0 & Self::PEERED != 0
+    }
+}
+
 /// What rules and routes said of a flow, the generation that this is of, and the
 /// flow's port, in one word: whoever reads it never sees the verdict of one
 /// generation under the label of another.
@@ -112,17 +144,27 @@ pub struct FlowRef {
 pub struct Decision(pub u64);
 
 impl Decision {
-    /// Next hops that a decision can name, and the one that is none.
-    pub const NEXT_HOPS: u32 = 1 << 15;
-    const REPLY_DENIED: u64 = 1 << 31;
+    const HOP: u32 = 16;
+    const STOPPED: u64 = 1 << 33;
+    const REPLY_DENIED: u64 = 1 << 34;
+    const GENERATION: u32 = 36;
 
-    /// A decision. `next_hop` 0: packets into the VPC are refused, or nobody knows
-    /// yet where they go.
+    /// A decision that denies nothing. Of the generation it keeps the lower 28 bits: a
+    /// flow would have to be idle through that many changes to miss one.
     #[inline(always)]
-    pub const fn new(generation: u32, next_hop: u32, reply_denied: bool, outside: Port) -> Self {
-        let denied = if reply_denied { Self::REPLY_DENIED } else { 0 };
-        let next_hop = (next_hop & (Self::NEXT_HOPS - 1)) as u64;
-        Self(outside.to_wire() as u64 | next_hop << 16 | denied | (generation as u64) << 32)
+    pub const fn new(generation: u64, hop: Hop, outside: Port) -> Self {
+        let generation = generation << Self::GENERATION;
+        Self(outside.to_wire() as u64 | (hop.0 as u64) << Self::HOP | generation)
+    }
+
+    /// The same, but packets into the VPC do not leave, or the network ACL keeps replies
+    /// out of the subnet.
+    #[must_use]
+    #[inline(always)]
+    pub const fn stopping(self, forward: bool, reply: bool) -> Self {
+        let forward = if forward { Self::STOPPED } else { 0 };
+        let reply = if reply { Self::REPLY_DENIED } else { 0 };
+        Self(self.0 | forward | reply)
     }
 
     /// Source port on the ENI.
@@ -131,10 +173,17 @@ impl Decision {
         Port::from_wire(self.0 as u16)
     }
 
-    /// Next hop index; 0 = none.
+    /// Where its packets go; of a flow that is stopped, where they would go or went last.
     #[inline(always)]
-    pub const fn next_hop(self) -> u32 {
-        (self.0 >> 16) as u32 & (Self::NEXT_HOPS - 1)
+    pub const fn hop(self) -> Hop {
+        Hop((self.0 >> Self::HOP) as u32 & (Hop::PEERED | Hop::INDEX))
+    }
+
+    /// Whether packets into the VPC do not leave: denied, without a route, or without a
+    /// neighbour that is known.
+    #[inline(always)]
+    pub const fn is_stopped(self) -> bool {
+        self.0 & Self::STOPPED != 0
     }
 
     /// Whether the network ACL keeps replies out of the subnet.
@@ -146,7 +195,7 @@ impl Decision {
     /// Whether it is of this generation of its ENI.
     #[inline(always)]
     pub const fn is_of(self, generation: u64) -> bool {
-        (self.0 >> 32) as u32 == generation as u32
+        self.0 >> Self::GENERATION == generation & (u64::MAX >> Self::GENERATION)
     }
 }
 

@@ -24,13 +24,13 @@ pub const SLAB_BLOCKS_MAX: usize = 64 * 64 * 4;
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Environments attached at a time, at most 65,536.
+    /// Environments attached at a time, at most 65,535.
     pub environments: u32,
     /// Uplinks, at most 65,536.
     pub uplinks: u32,
-    /// ENIs and groups, at most 65,536 each.
+    /// ENIs and groups, at most 65,535 each.
     pub enis: u32,
-    /// Neighbours on all uplinks, at most [`Decision::NEXT_HOPS`](super::Decision).
+    /// Neighbours on all uplinks, at most [`Hop::COUNT`](super::Hop::COUNT).
     pub next_hops: u32,
     /// Flows at a time, in blocks of 256; at most [`SLAB_BLOCKS_MAX`] blocks.
     pub blocks: u32,

@@ -23,13 +23,13 @@ pub use config::{
 };
 pub use count::{DropKey, Owner, OwnerKind, Refusal, RefusalKey, Stat};
 pub use flow::{
-    Bucket, Decision, FRAGMENT_SECS, FlowHash, FlowKey, FlowRef, Fragment, FragmentKey, Slot,
+    Bucket, Decision, FRAGMENT_SECS, FlowHash, FlowKey, FlowRef, Fragment, FragmentKey, Hop, Slot,
 };
 pub use limits::{
     BLOCK_PORTS, ENI_CONNECTIONS, FIRST_BLOCK, GROUP_ENIS, Limits, Meta, POOL_BLOCKS,
     POOL_INITIAL_BLOCKS, POOL_PORTS, SLAB_BLOCKS_MAX,
 };
-pub use observed::{EniState, EnvironmentState, NextHop, NextHopKey};
+pub use observed::{EniState, EnvironmentState, NextHop, NextHopKey, RefusalCounts};
 pub use pool::{Block, POOLS_PER_ENI, Pool, Slab};
 pub use ring::{Event, FlowRecord, PUNT_FRAME, Punt, SweepResult};
 pub use skb::{SKB_WINDOW, SkbLayout};
@@ -37,7 +37,7 @@ pub use skb::{SKB_WINDOW, SkbLayout};
 use crate::addr::{Addr, Mac};
 
 /// Raised with every change of this module that changes a byte.
-pub const LAYOUT: u32 = 3;
+pub const LAYOUT: u32 = 4;
 
 const _: () = assert!(
     cfg!(target_endian = "little"),
@@ -58,7 +58,7 @@ macro_rules! assert_sizes {
 
 assert_sizes! {
     Addr = 16, Mac = 6, Limits = 32, Meta = 40, Link = 8, Environment = 64, EnvironmentState = 64,
-    Uplink = 16, Group = 72, Eni = 96, EniRef = 4, InForce = 8, RefusalKey = 32, Refusal = 24, EniState = 64, EniKey = 24, Pool = 128 + 1024, Block = 64,
+    Uplink = 16, Group = 72, Eni = 96, EniRef = 4, InForce = 8, RefusalKey = 32, Refusal = 24, EniState = 128, EniKey = 24, Pool = 128 + 1024, Block = 64,
     Slab = 32 + 2048, FlowKey = 32, FlowRef = 8, Slot = 128, Bucket = 64, FlowHash = 72, FragmentKey = 44, Fragment = 16,
     NextHopKey = 20, NextHop = 16, DropKey = 8, Event = 16, FlowRecord = 88, SweepResult = 32,
     NameKey = 8, SkbLayout = 16, Punt = 20 + 20 + 44 + 16 + PUNT_FRAME,

@@ -3,6 +3,7 @@
 use crate::{
     addr::Addr,
     atomic::{Shared32, Shared64},
+    drop::DropReason,
 };
 
 /// One execution environment, as the kernel saw it.
@@ -16,8 +17,11 @@ pub struct EnvironmentState {
     pub mac: Shared64,
     /// Theoretical arrival time of the new-flow rate (GCRA), nanoseconds.
     pub next_flow_ns: Shared64,
+    /// Replies that the network ACL kept out. What rules and routes refuse of the
+    /// environment's own packets is in its drop counters.
+    pub refused_replies: Shared64,
     /// Fills the line.
-    pub reserved: [u64; 5],
+    pub reserved: [u64; 4],
 }
 
 /// One Hyperplane ENI, as the kernel saw it.
@@ -32,6 +36,43 @@ pub struct EniState {
     pub ip_id: Shared64,
     /// Fills the line.
     pub reserved: [u64; 5],
+    /// What was refused. A line of its own: a flood of refusals is not felt by the
+    /// flows.
+    pub refused: RefusalCounts,
+}
+
+/// Packets that rules or routes refused, both ways, by reason.
+#[repr(C)]
+#[derive(Clone, Debug, Default)]
+pub struct RefusalCounts {
+    /// By [`DropReason::refusal_index`].
+    pub packets: [Shared64; Self::ROOM],
+}
+
+impl RefusalCounts {
+    const ROOM: usize = 8;
+
+    /// Counts one for a reason that is a refusal.
+    #[inline(always)]
+    pub fn count(&self, index: u32) {
+        self.packets[index as usize & (Self::ROOM - 1)].add(1);
+    }
+
+    /// Begins anew.
+    pub fn clear(&self) {
+        for packets in &self.packets {
+            packets.store(0);
+        }
+    }
+
+    /// Each reason with its packets.
+    pub fn each(&self) -> impl Iterator<Item = (DropReason, u64)> {
+        DropReason::ALL.iter().filter_map(|reason| {
+            let index = DropReason::refusal_index(*reason as u32)?;
+            let packets = self.packets.get(index as usize)?.load();
+            Some((*reason, packets))
+        })
+    }
 }
 
 /// A neighbour on an uplink.

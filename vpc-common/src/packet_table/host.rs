@@ -13,7 +13,7 @@ use crate::{
     double::{Buffer, Double, Marks},
     expiry::{self, SweepOptions},
     flow::Moment,
-    forward,
+    forward, judge,
     layout::{DropKey, FlowKey, FlowRef, NextHop, Stat, SweepResult},
     reply,
     tables::Tables as _,
@@ -98,6 +98,7 @@ impl Host {
         if let Some(reason) = reason {
             let key = DropKey::new(verdict.owner(), reason);
             *self.drops.entry(key).or_default() += 1;
+            judge::count_refusal(&self.tables, verdict);
         }
         match verdict.kind() {
             Kind::Answer => Action::Redirect,

@@ -41,7 +41,7 @@ fn a_whole_file_means_what_it_says() {
         "{}\n{}",
         GOOD.replace(
             "\"aws\"",
-            "\"aws\"\n[limits]\nflows = 257\nenvironments = 65536"
+            "\"aws\"\n[limits]\nflows = 257\nenvironments = 65535"
         ),
         r#"profile = "rfc"
 connections = 10
@@ -53,7 +53,7 @@ established = 3600
     let config = parse(&text).expect("valid");
     assert_eq!(
         (config.limits.blocks, config.limits.environments),
-        (2, 65_536)
+        (2, 65_535)
     );
     let group = &config.groups[0];
     assert_eq!(
@@ -127,11 +127,11 @@ fn each_refusal_names_key_value_cause_and_remedy() {
         ),
         (
             limits("enis = 65537"),
-            "limits: enis = 65537 is outside 1 to 65536: choose a number in that range",
+            "limits: enis = 65537 is outside 1 to 65535: choose a number in that range",
         ),
         (
             limits("next_hops = 1"),
-            "limits: next_hops = 1 is outside 2 to 32768: choose a number in that range",
+            "limits: next_hops = 1 is outside 2 to 65536: choose a number in that range",
         ),
         (
             limits("fragments = -1"),
@@ -344,7 +344,7 @@ prop_compose! {
             vec![TcAttachment::Auto, TcAttachment::Tcx, TcAttachment::Clsact]
         ),
         netns in prop::option::of("[a-z]{1,8}|/run/netns/[a-z]{1,8}"),
-        environments in 1u32..=65_536,
+        environments in 1u32..=65_535,
         next_hops in 2u32..=32_768,
         blocks in 1u32..=16_384,
     ) -> Config {

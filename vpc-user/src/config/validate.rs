@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, path::PathBuf};
 use ipnet::Ipv4Net;
 use vpc_common::{
     addr::V4,
-    layout::{BLOCK_PORTS, Decision, Limits, SLAB_BLOCKS_MAX},
+    layout::{BLOCK_PORTS, Hop, Limits, SLAB_BLOCKS_MAX},
     state::Timeouts,
 };
 
@@ -21,7 +21,7 @@ use crate::model::{Config, HookWish, ObjectName, TcAttachment, UplinkConfig};
 
 /// Indices of environments, uplinks, ENIs and next hops are 16 bits wide in the
 /// kernel's tables.
-const INDEX_MAX: i64 = 1 << 16;
+const INDEX_MAX: i64 = (1 << 16) - 1;
 /// A datagram in fragments costs a table entry for two seconds.
 const FRAGMENTS_MAX: i64 = 1 << 20;
 /// 1 GiB.
@@ -133,7 +133,7 @@ fn limits(raw: &RawLimits) -> Checked<Limits> {
             raw.next_hops,
             default.next_hops,
             2,
-            Decision::NEXT_HOPS.into(),
+            Hop::COUNT.into(),
         )?,
         blocks: flows.div_ceil(BLOCK_PORTS),
         fragments: number(

@@ -144,7 +144,15 @@ impl Dataplane {
     fn perform(&mut self, step: &Step) -> Result<bool, StepError> {
         let tables = &mut self.tables;
         match step {
-            Step::SetName(key, name) => tables.names.insert(key, names::encode(name), 0)?,
+            Step::SetName(key, name) => {
+                tables.names.insert(key, names::encode(name), 0)?;
+                // Another ENI than this index had: it has refused nothing yet.
+                if key.kind == NameKey::ENI
+                    && let Some(state) = tables.shared.eni_states.get(key.index as usize)
+                {
+                    state.refused.clear();
+                }
+            }
             Step::RemoveName(key) => absent_is_fine(tables.names.remove(key))?,
             Step::SetUplink(index, uplink) => {
                 tables.uplinks.set(*index, uplink, 0)?;

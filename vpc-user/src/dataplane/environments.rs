@@ -162,6 +162,7 @@ impl Dataplane {
         state.flows.store(0);
         state.mac.store(mac.to_word());
         state.next_flow_ns.store(0);
+        state.refused_replies.store(0);
         tables
             .environment_ports
             .set(index, attached.value.ifindex)?;
@@ -327,6 +328,7 @@ impl Dataplane {
             mac: (mac != Mac::UNKNOWN).then(|| mac.to_string()),
             flows: state.flows.load(),
             flow_quota: value.flow_quota,
+            refused_replies: state.refused_replies.load(),
         }
     }
 }
@@ -347,5 +349,6 @@ fn nobody(index: u32) -> EnvironmentInfo {
         mac: None,
         flows: 0,
         flow_quota: 0,
+        refused_replies: 0,
     }
 }

@@ -4,14 +4,12 @@
 //! evaluated by the same code. Which rule, entry or route is behind it comes from what
 //! the words were compiled from; should the two ever disagree, the words are right.
 
-use std::net::Ipv4Addr;
-
 use vpc_common::{
     addr::{Addr, Mac, V4},
     atomic::Shared64,
     drop::DropReason,
-    layout::{BLOCK_PORTS, FIRST_BLOCK, Group, NextHopKey, Slot},
-    policy::{self, Egress, Row, Verdict, Words},
+    layout::{BLOCK_PORTS, Group, NextHopKey, Slot},
+    policy::{self, Egress, Words},
     state::{self, State},
 };
 
@@ -23,19 +21,9 @@ use super::{
     step,
 };
 use crate::{
-    model::{
-        ExplainRequest, ExplainedEni, ExplainedFlow, Explanation, ObjectName, ReplyRange,
-        ReplyStage, RouteStage, RouteTarget, Stage,
-    },
-    policy::Source,
+    model::{ExplainRequest, ExplainedEni, ExplainedFlow, Explanation, ObjectName},
+    policy::{Source, stages::Question},
 };
-
-mod attribution;
-#[cfg(test)]
-mod tests;
-
-/// The ports that an ENI gives to flows.
-const FIRST_PORT: u16 = (FIRST_BLOCK as u32 * BLOCK_PORTS) as u16;
 
 /// The words of all policies, as the kernel sees them.
 struct InForce<'t>(&'t [Shared64]);
@@ -64,21 +52,6 @@ impl Live<'_> {
             outside_port: self.slot.outside_port().number(),
         }
     }
-}
-
-/// A question that has reached the rules.
-struct Question<'t> {
-    words: InForce<'t>,
-    row: Row,
-    /// What the words were compiled from, unless that is not known any more.
-    source: Option<&'t Source>,
-    remote: Ipv4Addr,
-    protocol: u8,
-    port: u16,
-    /// The flow whose next packet is asked for.
-    tracked: Option<Live<'t>>,
-    /// The port of the ENI that answers come to, if that is known.
-    outside_port: Option<u16>,
 }
 
 impl Dataplane {
@@ -173,7 +146,7 @@ impl Dataplane {
         environment: &Attached,
         group: Option<&'t Named<Group>>,
         tracked: Option<Live<'t>>,
-    ) -> Result<Question<'t>, DropReason> {
+    ) -> Result<Question<'t, InForce<'t>>, DropReason> {
         let to = request.to;
         let remote = V4::new(to.address.octets());
         let eni = match tracked {
@@ -199,7 +172,7 @@ impl Dataplane {
             remote: to.address,
             protocol: to.protocol.number(),
             port: to.port.get(),
-            tracked,
+            tracked: tracked.is_some(),
             outside_port: None,
         })
     }
@@ -212,55 +185,22 @@ impl Dataplane {
     }
 
     /// Has every stage say what it says; the reason of the first that refuses.
-    fn pass_stages(&self, question: &Question<'_>, told: &mut Explanation) -> Option<DropReason> {
-        let Question { words, row, .. } = question;
-        let denials = policy::out(words, *row, question.protocol, question.port);
-        let egress = policy::egress(
-            words,
-            *row,
-            Addr::from_v4(V4::new(question.remote.octets())),
-        );
-        let security_groups = question.security_groups(denials);
-        let network_acl = question.network_acl_out(denials);
-        let route = self.route_stage(question, egress);
-        let refused = if !security_groups.allows {
-            Some(DropReason::SgEgress)
-        } else if !network_acl.allows {
-            Some(DropReason::NaclOut)
-        } else {
-            match route.target {
-                RouteTarget::OnLink | RouteTarget::Via => None,
-                RouteTarget::Blackhole => Some(DropReason::Blackhole),
-                RouteTarget::NoRoute => Some(DropReason::NoRoute),
-            }
-        };
-        told.security_groups = Some(security_groups);
-        told.network_acl_out = Some(network_acl);
-        told.route = Some(route);
-        told.reply = Some(question.reply());
-        refused
-    }
-
-    fn route_stage(&self, question: &Question<'_>, egress: Egress) -> RouteStage {
-        let target = match egress.kind {
-            Egress::ON_LINK => RouteTarget::OnLink,
-            Egress::VIA => RouteTarget::Via,
-            Egress::BLACKHOLE => RouteTarget::Blackhole,
-            _ => RouteTarget::NoRoute,
-        };
-        let leads = matches!(target, RouteTarget::OnLink | RouteTarget::Via);
-        let uplink = self.mirror.uplinks.get(&egress.uplink);
-        let uplink = uplink.filter(|_| leads).map(|uplink| uplink.name.clone());
-        let (route, cidr) = question.route(target, egress, uplink.as_deref());
-        RouteStage {
-            allows: leads,
-            target,
-            route,
-            cidr,
-            uplink,
-            next_hop: leads.then(|| v4(egress.next_hop)),
-            mac: leads.then(|| self.mac_of(egress)).flatten(),
+    fn pass_stages(
+        &self,
+        question: &Question<'_, InForce<'_>>,
+        told: &mut Explanation,
+    ) -> Option<DropReason> {
+        let uplink = |index| Some(self.mirror.uplinks.get(&index)?.name.clone());
+        let mut stages = question.stages(uplink);
+        if stages.route.allows {
+            stages.route.mac = self.mac_of(question.egress());
         }
+        let refused = stages.refused();
+        told.security_groups = Some(stages.security_groups);
+        told.network_acl_out = Some(stages.network_acl_out);
+        told.route = Some(stages.route);
+        told.reply = Some(stages.reply);
+        refused
     }
 
     /// The MAC of a next hop, if it is known.
@@ -302,41 +242,5 @@ impl Dataplane {
             open.zip(limit)
                 .is_some_and(|(open, limit)| open < limit.into())
         })
-    }
-}
-
-impl Question<'_> {
-    fn security_groups(&self, denials: u32) -> Stage {
-        let allows = denials & Verdict::SG_DENIES == 0;
-        self.attributed_security_groups(allows)
-    }
-
-    fn network_acl_out(&self, denials: u32) -> Stage {
-        let allows = denials & Verdict::ACL_DENIES == 0;
-        self.attributed_acl_out(allows)
-    }
-
-    /// Of the port of the flow, or of all that a new one may get.
-    fn reply(&self) -> ReplyStage {
-        let ports = match self.outside_port {
-            Some(port) => port..=port,
-            None => FIRST_PORT..=u16::MAX,
-        };
-        let mut ranges: Vec<ReplyRange> = Vec::new();
-        for port in ports {
-            let allows = policy::into(&self.words, self.row, self.protocol, port) == 0;
-            match ranges.last_mut() {
-                Some(range) if range.stage.allows == allows => range.last = port,
-                _ => ranges.push(ReplyRange {
-                    first: port,
-                    last: port,
-                    stage: self.attributed_acl_in(allows, port),
-                }),
-            }
-        }
-        ReplyStage {
-            allows: ranges.iter().all(|range| range.stage.allows),
-            ranges,
-        }
     }
 }

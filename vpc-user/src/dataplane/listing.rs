@@ -216,6 +216,12 @@ impl Dataplane {
             udp_ports: pool(1).used.load(),
             blocks: pool(0).blocks.load() + pool(1).blocks.load(),
             high_water: connections >= u64::from(eni.value.high_water),
+            refused: state
+                .refused
+                .each()
+                .filter(|(_, packets)| *packets != 0)
+                .map(|(reason, packets)| (reason.label().to_owned(), packets))
+                .collect(),
         }
     }
 }

@@ -233,7 +233,7 @@ impl Neighbours {
             let first = (block * BLOCK_PORTS) as usize;
             for slot in &self.shared.slots[first..first + BLOCK_PORTS as usize] {
                 if slot.state().phase_number() != 0
-                    && let Some(used) = used.get_mut(slot.decision().next_hop() as usize)
+                    && let Some(used) = used.get_mut(slot.decision().hop().index() as usize)
                 {
                     *used = true;
                 }

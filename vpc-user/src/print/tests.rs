@@ -24,6 +24,7 @@ fn environment(name: &str, flows: u64) -> EnvironmentInfo {
         mac: None,
         flows,
         flow_quota: 16_384,
+        refused_replies: 0,
     }
 }
 
@@ -69,6 +70,7 @@ fn eni(index: u32, connections: u64) -> EniInfo {
         udp_ports: 0,
         blocks: 4,
         high_water: connections >= 52_000,
+        refused: BTreeMap::from([("nacl_in".into(), 2), ("sg_egress".into(), 5)]),
     }
 }
 
@@ -191,9 +193,9 @@ vpc 0.1.0 · pid 42 · up 3m 04s · layout 1, tables adopted · 2 environments �
 UPLINK  INTERFACE  HOOK  MAC                 MTU  USE        NEIGHBOURS
 blue    eth1       xdp   02:00:00:00:00:01  1500  dedicated           2
 
-ENI     GROUP  UPLINK  ADDRESS    FILL                    CONNECTIONS  LIMIT  TCP PORTS  UDP PORTS  BLOCKS
-blue-0  blue   blue    10.0.0.10  [########--]  80% high        52000  65000      52000          0       4
-blue-1  blue   blue    10.0.0.11  [----------]   0%                 0  65000          0          0       4
+ENI     GROUP  UPLINK  ADDRESS    FILL                    CONNECTIONS  LIMIT  TCP PORTS  UDP PORTS  BLOCKS  REFUSED
+blue-0  blue   blue    10.0.0.10  [########--]  80% high        52000  65000      52000          0       4        7
+blue-1  blue   blue    10.0.0.11  [----------]   0%                 0  65000          0          0       4        7
 
 COUNTER       VALUE
 flows_opened      9

@@ -133,6 +133,25 @@ cases! {
         run.forwards(&conn, &packet, &[]);
     }
 
+    fn what_is_refused_is_counted_for_the_eni_and_the_environment(run) {
+        let conn = Conn::new_udp(0, 40_000);
+        run.open(&conn);
+        let reply = conn.udp_back(run, b"x").frame();
+        change(run, |rules| {
+            out(rules, &[(0, ACL)]);
+            into(rules, &[(0, ACL)]);
+        });
+        for _ in 0..3 {
+            run.drops(conn.link(), &conn.udp(b"x").frame(), conn.owner(), DropReason::NaclOut);
+        }
+        run.drops(conn.uplink(), &reply, ENI_0, DropReason::NaclIn);
+        let seen = run.machine().seen();
+        let counted: Vec<_> = seen.eni_states[0].refused.each().filter(|(_, n)| *n != 0).collect();
+        assert_eq!(counted, [(DropReason::NaclOut, 3), (DropReason::NaclIn, 1)]);
+        assert_eq!(seen.environment_states[0].refused_replies.load(), 1);
+        assert_eq!(seen.environment_states[1].refused_replies.load(), 0);
+    }
+
     fn a_blackhole_cuts_an_open_flow_and_its_end_lets_it_go_on(run) {
         let conn = Conn::new_udp(0, 40_000).to(FAR);
         run.open(&conn);
@@ -198,8 +217,39 @@ cases! {
         // A neighbour of the peer in the name of somebody of this VPC.
         let forged = from_peer(here.remote, run.outside(&here).1, here.remote_port).frame();
         run.drops(In::Uplink(1), &forged, ENI_0, DropReason::Unsolicited);
+        // A neighbour at home in the name of somebody of the peer.
+        let forged = Built::new(SERVER_MAC, UPLINK_MAC[0], OTHER_SERVER, eni);
+        let forged = forged.udp(there.remote_port, port, b"y").frame();
+        run.drops(In::Uplink(0), &forged, ENI_0, DropReason::Unsolicited);
         let unasked = from_peer(OTHER_SERVER, port ^ 1, there.remote_port).frame();
         run.drops(In::Uplink(1), &unasked, ENI_0, DropReason::Unsolicited);
+    }
+
+    fn a_peered_flow_that_is_stopped_is_answered_where_it_went(run) {
+        change(run, |rules| rules.peered = Some(1));
+        let conn = Conn::new_udp(0, 40_000).to(OTHER_SERVER);
+        let packet = conn.udp(b"x").frame();
+        run.send(conn.link(), &packet);
+        let (eni, port) = run.outside(&conn);
+        let reply = |uplink: usize| {
+            Built::new(OTHER_SERVER_MAC, UPLINK_MAC[uplink], OTHER_SERVER, eni)
+                .udp(conn.remote_port, port, b"y")
+                .frame()
+        };
+        for stop in [
+            &(|rules: &mut Rules| out(rules, &[(0, ACL)])) as &dyn Fn(&mut Rules),
+            &|rules| {
+                out(rules, &[(0, 0)]);
+                rules.blackhole = true;
+            },
+        ] {
+            change(run, stop);
+            let (ran, _) = run.send(conn.link(), &packet);
+            assert_eq!(ran.action, crate::packet_table::Action::Drop);
+            let (ran, moved) = run.send(In::Uplink(1), &reply(1));
+            assert_eq!(ran.action, crate::packet_table::Action::Redirect, "{moved:?}");
+            run.drops(In::Uplink(0), &reply(0), ENI_0, DropReason::Unsolicited);
+        }
     }
 
     fn a_damaged_policy_denies(run) {

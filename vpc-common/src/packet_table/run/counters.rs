@@ -6,7 +6,7 @@ use super::Run;
 use crate::{
     audit,
     drop::DropReason,
-    layout::{DropKey, Owner, Stat},
+    layout::{DropKey, Owner, OwnerKind, Stat},
     packet_table::{ENIS, ENVIRONMENTS},
 };
 
@@ -25,6 +25,10 @@ pub enum Counter {
     Used(usize),
     /// The next identification of an ENI.
     Id(usize),
+    /// Refusals of an ENI.
+    Refused(usize, DropReason),
+    /// Refused replies of an environment.
+    RefusedReplies(usize),
     /// Packets of all open flows into the VPC.
     ForwardPackets,
     /// Bytes of all open flows into the VPC.
@@ -65,11 +69,16 @@ impl Run<'_> {
         for index in 0..ENVIRONMENTS as usize {
             let flows = seen.environment_states[index].flows.load();
             counters.insert(Counter::Flows(index), flows as i64);
+            let refused = seen.environment_states[index].refused_replies.load();
+            counters.insert(Counter::RefusedReplies(index), refused as i64);
         }
         for index in 0..ENIS as usize {
             let state = &seen.eni_states[index];
             counters.insert(Counter::Connections(index), state.connections.load() as i64);
             counters.insert(Counter::Id(index), state.ip_id.load() as i64);
+            for (reason, packets) in state.refused.each() {
+                counters.insert(Counter::Refused(index, reason), packets as i64);
+            }
         }
         for (index, pool) in seen.pools.iter().enumerate() {
             counters.insert(Counter::Used(index), pool.used.load() as i64);
@@ -136,6 +145,59 @@ impl Run<'_> {
             &self.machine.flows(),
         );
         assert!(faults.is_empty(), "{faults:#?}");
+        self.settle_refusals(&mut moved);
         moved
+    }
+
+    /// Holds what ENIs and environments count of refusals against the drops, and takes
+    /// it out: a packet that was refused is counted once for its ENI, and a reply once
+    /// for its environment.
+    fn settle_refusals(&self, moved: &mut BTreeMap<Counter, i64>) {
+        let mut expected = Vec::new();
+        for (counter, by) in &*moved {
+            let Counter::Drop(owner, reason) = *counter else {
+                continue;
+            };
+            let (kind, index) = owner.parts();
+            let serves = |environment: usize, eni: u32| {
+                let group = self.world.environments[environment].group as usize;
+                let group = &self.world.groups[group];
+                group.enis[..group.count as usize].contains(&eni)
+            };
+            match kind {
+                _ if DropReason::refusal_index(reason as u32).is_none() => {}
+                OwnerKind::Environment => expected.extend(
+                    (0..ENIS)
+                        .filter(|eni| serves(index as usize, *eni))
+                        .map(|eni| (Counter::Refused(eni as usize, reason), *by)),
+                ),
+                _ => {
+                    expected.push((Counter::Refused(index as usize, reason), *by));
+                    expected.extend(
+                        (0..ENVIRONMENTS as usize)
+                            .filter(|environment| serves(*environment, index))
+                            .map(|environment| (Counter::RefusedReplies(environment), *by)),
+                    );
+                }
+            }
+        }
+        let is_refusal = |counter: &Counter| {
+            matches!(counter, Counter::Refused(..) | Counter::RefusedReplies(_))
+        };
+        let counted: Vec<_> = moved
+            .extract_if(.., |counter, _| is_refusal(counter))
+            .collect();
+        // Where several may be meant, one of them is.
+        let right = counted.iter().all(|one| expected.contains(one));
+        let sum = |counted: &[(Counter, i64)], is_eni: bool| {
+            let of_kind = |one: &&(Counter, i64)| matches!(one.0, Counter::Refused(..)) == is_eni;
+            let mut any = counted.iter().filter(of_kind).map(|(_, by)| *by);
+            any.next().unwrap_or(0)
+        };
+        let once = [true, false].map(|is_eni| sum(&counted, is_eni) == sum(&expected, is_eni));
+        assert!(
+            right && once == [true; 2] && counted.len() <= 2,
+            "refusals counted: {counted:?}, of {expected:?}"
+        );
     }
 }

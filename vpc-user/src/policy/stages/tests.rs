@@ -1,7 +1,8 @@
+use vpc_common::state;
+
 use super::*;
 use crate::{
     config,
-    model::StageDecision,
     policy::{compile, source},
 };
 
@@ -46,7 +47,7 @@ eni = ["10.0.1.10"]
 /// A policy in words that other words come before, as in the tables.
 struct Policy {
     source: Source,
-    words: Vec<Shared64>,
+    words: Vec<u64>,
 }
 
 const BASE: u32 = 7;
@@ -57,13 +58,13 @@ impl Policy {
         let source = source(&config, &config.groups[0]);
         let image = compile(&source, &|_| Some(3)).expect("compiles");
         let before = std::iter::repeat_n(u64::MAX, BASE as usize);
-        let words = before.chain(image).map(Shared64::new).collect();
+        let words = before.chain(image).collect();
         Self { source, words }
     }
 
-    fn question(&self, remote: [u8; 4], port: u16) -> Question<'_> {
-        let words = InForce(&self.words);
-        let row = policy::row(&words, BASE, V4::new(remote)).expect("a row");
+    fn question(&self, remote: [u8; 4], port: u16) -> Question<'_, &[u64]> {
+        let words = self.words.as_slice();
+        let row = policy::row(words, BASE, V4::new(remote)).expect("a row");
         Question {
             words,
             row,
@@ -71,20 +72,9 @@ impl Policy {
             remote: remote.into(),
             protocol: state::TCP,
             port,
-            tracked: None,
+            tracked: false,
             outside_port: None,
         }
-    }
-}
-
-impl Question<'_> {
-    fn denials(&self) -> u32 {
-        policy::out(&self.words, self.row, self.protocol, self.port)
-    }
-
-    fn way(&self) -> Egress {
-        let remote = Addr::from_v4(V4::new(self.remote.octets()));
-        policy::egress(&self.words, self.row, remote)
     }
 }
 
@@ -139,7 +129,7 @@ fn a_route_is_named_with_its_destination() {
     ] {
         let question = policy.question(remote, 443);
         let uplink = matches!(target, RouteTarget::Via | RouteTarget::OnLink).then_some("blue");
-        let (route, cidr) = question.route(target, question.way(), uplink);
+        let (route, cidr) = question.route(target, question.egress(), uplink);
         assert_eq!(
             route.as_deref().zip(cidr.as_deref()),
             expected,
@@ -196,7 +186,7 @@ fn the_words_are_right_where_the_source_says_something_else() {
     let unknown = Stage::bare(true, StageDecision::Unknown);
     assert_eq!(question.security_groups(denials), unknown);
     assert_eq!(question.network_acl_out(denials), unknown);
-    let named = question.route(RouteTarget::Via, question.way(), Some("blue"));
+    let named = question.route(RouteTarget::Via, question.egress(), Some("blue"));
     assert_eq!(named, (None, None));
     let unnamed = Question {
         source: None,
@@ -209,7 +199,7 @@ fn the_words_are_right_where_the_source_says_something_else() {
 #[test]
 fn damaged_words_deny() {
     let policy = Policy::new();
-    let words = InForce(&policy.words[..BASE as usize]);
-    assert_eq!(policy::row(&words, BASE, V4::new([10, 0, 3, 7])), None);
+    let words = &policy.words[..BASE as usize];
+    assert_eq!(policy::row(words, BASE, V4::new([10, 0, 3, 7])), None);
     assert_eq!(words.word(BASE), None);
 }
