@@ -21,38 +21,47 @@ use crate::{netns::Namespace, wait};
 /// How long one answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The `vpc` binary: `VPC_BIN` if set, else the one built beside the running
-/// executable; under cargo it is brought up to date first, because cargo does not
-/// build another package's binary for a test.
+/// The `vpc` binary: `VPC_BIN` if set, else the one built beside the running executable.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        if let Some(path) = std::env::var_os("VPC_BIN") {
-            return path.into();
+    BINARY.get_or_init(|| program("vpc", "VPC_BIN"))
+}
+
+/// The `vpc-cni` binary: `VPC_CNI_BIN` if set, else the one built beside the running
+/// executable.
+pub fn cni_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| program("vpc-cni", "VPC_CNI_BIN"))
+}
+
+/// Under cargo a program is brought up to date first, because cargo does not build another
+/// package's binary for a test.
+fn program(name: &str, variable: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
+        return path.into();
+    }
+    let me = std::env::current_exe().expect("path of the running executable");
+    let folder = me.parent().expect("an executable lies in a folder");
+    let folder = if folder.ends_with("deps") {
+        folder.join("..")
+    } else {
+        folder.into()
+    };
+    let path = folder.join(name);
+    if let Some(cargo) = std::env::var_os("CARGO") {
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--package", "vpc-user", "--bin", name]);
+        if fs::canonicalize(&folder).is_ok_and(|folder| folder.ends_with("release")) {
+            build.arg("--release");
         }
-        let me = std::env::current_exe().expect("path of the running executable");
-        let folder = me.parent().expect("an executable lies in a folder");
-        let folder = if folder.ends_with("deps") {
-            folder.join("..")
-        } else {
-            folder.into()
-        };
-        let path = folder.join("vpc");
-        if let Some(cargo) = std::env::var_os("CARGO") {
-            let mut build = Command::new(cargo);
-            build.args(["build", "--quiet", "--package", "vpc-user", "--bin", "vpc"]);
-            if fs::canonicalize(&folder).is_ok_and(|folder| folder.ends_with("release")) {
-                build.arg("--release");
-            }
-            let status = build.status().expect("run cargo");
-            assert!(status.success(), "`vpc` does not build");
-        }
-        assert!(
-            path.exists(),
-            "{path:?} is missing: run `cargo build --bin vpc` or set VPC_BIN"
-        );
-        path
-    })
+        let status = build.status().expect("run cargo");
+        assert!(status.success(), "`{name}` does not build");
+    }
+    assert!(
+        path.exists(),
+        "{path:?} is missing: run `cargo build --bin {name}` or set {variable}"
+    );
+    path
 }
 
 /// A running agent, killed when dropped.

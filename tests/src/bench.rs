@@ -1,6 +1,7 @@
 //! The bench: see `bin/bench.rs`.
 
 mod bulk;
+mod control;
 mod figures;
 mod live;
 mod policy;
@@ -28,16 +29,19 @@ pub enum Group {
     Policy,
     /// One TCP stream over taps, bridges and VXLANs.
     Media,
+    /// Commands to an agent with a store.
+    Control,
 }
 
 impl Group {
     /// Every group.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::TestRun,
         Self::Veth,
         Self::Policy,
         Self::Bulk,
         Self::Media,
+        Self::Control,
     ];
 }
 
@@ -85,6 +89,12 @@ pub fn run(options: &Options) -> Figures {
                 eprintln!("{name}: run {run} of {}", options.runs);
                 bulk.measure(&mut figures);
             }
+        }
+    }
+    if options.wants(Group::Control) {
+        for run in 1..=options.runs {
+            eprintln!("control: run {run} of {}", options.runs);
+            control::measure(&mut figures);
         }
     }
     figures

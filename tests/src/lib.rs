@@ -9,6 +9,7 @@ pub mod differential;
 pub mod echo;
 pub mod folder;
 pub mod frame;
+pub mod functions;
 pub mod guest;
 pub mod http;
 pub mod kernel;

@@ -104,6 +104,12 @@ pub struct Plan {
     pub tc: TcAttachment,
     /// VPCs, subnets, rules and routes, as text of the configuration.
     pub network: String,
+    /// Environments that the tables have room for.
+    pub environment_limit: u32,
+    /// ENIs that the tables have room for.
+    pub eni_limit: u32,
+    /// Keys of `[control]`, if resources are kept in a store.
+    pub control: Option<String>,
 }
 
 impl Plan {
@@ -131,6 +137,9 @@ impl Plan {
             refusals: None,
             tc: TcAttachment::Auto,
             network: String::new(),
+            environment_limit: 1_024,
+            eni_limit: 256,
+            control: None,
         }
     }
 
@@ -160,8 +169,8 @@ impl Plan {
     pub fn config(&self, pin_dir: &Path, socket: &Path, peers: &[String]) -> String {
         let mut text = format!(
             "pin_dir = {pin_dir:?}\nsocket = {socket:?}\nprofile = \"aws\"\ntc = \"{}\"\n\n\
-             [limits]\nflows = {}\nenvironments = 1024\n",
-            self.tc, self.flows
+             [limits]\nflows = {}\nenvironments = {}\nenis = {}\n",
+            self.tc, self.flows, self.environment_limit, self.eni_limit
         );
         if let Some(refusals) = self.refusals {
             let _ = writeln!(text, "refusals = {refusals}");
@@ -179,6 +188,10 @@ impl Plan {
         let groups = with_enis.map(TenantPlan::group);
         text.extend(groups);
         text.push_str(&self.network);
+        if let Some(keys) = &self.control {
+            let store = socket.with_file_name("state.redb");
+            let _ = write!(text, "\n[control]\nstore = {store:?}\n{keys}");
+        }
         text
     }
 }

@@ -13,13 +13,17 @@ use tokio::{
     sync::oneshot,
 };
 
+mod control;
 mod reload;
+mod resources;
+mod sink;
 
 pub use self::reload::{ConfigFile, Fixed, ReloadError};
+use self::{control::ControlPlane, sink::Sink};
 pub use crate::dataplane::{FlowSink, Plan, RefusalRecord, TeardownError, dry_run, teardown};
 use crate::{
     api,
-    dataplane::{Applied, AttachError, Dataplane, LinkChange, LinkMonitor, Totals, Workers},
+    dataplane::{Applied, AttachError, Dataplane, LinkChange, LinkMonitor, Workers},
     model::{Config, EnvironmentInfo, Request, Response},
 };
 
@@ -28,6 +32,10 @@ const RECONCILE_PERIOD: Duration = Duration::from_secs(30);
 /// How soon after a change of an uplink: long enough for a burst of changes to be
 /// answered once.
 const RECONCILE_DELAY: Duration = Duration::from_millis(50);
+
+/// Why there are no functions.
+const NO_STORE: &str = "this agent keeps no resources: put [control] into its configuration and \
+                        restart it";
 
 /// How the agent runs.
 #[derive(Clone, Copy, Default, Debug)]
@@ -43,6 +51,8 @@ pub struct AgentHandle(mpsc::Sender<Command>);
 enum Command {
     Ask(Request, oneshot::Sender<Response>),
     Link(LinkChange),
+    /// An ENI is nearly full.
+    HighWater(String),
     Stop,
 }
 
@@ -128,6 +138,8 @@ struct Owner {
     /// In force.
     config: Config,
     file: ConfigFile,
+    /// Where resources are kept, unless in the file.
+    control: Option<ControlPlane>,
 }
 
 /// The thread that owns the data plane.
@@ -140,24 +152,27 @@ fn own(
     ready: oneshot::Sender<()>,
 ) -> anyhow::Result<()> {
     // Subscribed before anything is read, so that no change falls in between.
-    watch_links(commands).context("subscribe to changes of interfaces")?;
-    let mut dataplane = Dataplane::open(&config.pin_dir, &config.limits, config.tc)?;
-    dataplane.detach_dead();
-    let applied = dataplane.apply(&config);
-    report(&applied);
-    if !dataplane.adopted() && !applied.is_complete() {
-        // Nothing of this host depends on the new tables yet: leave none behind.
-        let first = applied.obstacles().next();
-        dataplane.teardown()?;
-        anyhow::bail!(first.unwrap_or_default());
-    }
-    let workers = dataplane.start_workers(Box::new(Totals::default()))?;
-    tracing::info!(adopted = dataplane.adopted(), "the data path is up");
+    watch_links(commands.clone()).context("subscribe to changes of interfaces")?;
+    let control = config.control.as_ref();
+    let control = control.map(|control| ControlPlane::open(control, &config));
+    let control = control.transpose()?;
+    let dataplane = Dataplane::open(&config.pin_dir, &config.limits, config.tc)?;
     let mut owner = Owner {
         dataplane,
         config,
         file,
+        control,
     };
+    let applied = owner.begin();
+    if owner.control.is_none() && !owner.dataplane.adopted() && !applied.is_complete() {
+        // Nothing of this host depends on the new tables yet: leave none behind.
+        let first = applied.obstacles().next();
+        owner.dataplane.teardown()?;
+        anyhow::bail!(first.unwrap_or_default());
+    }
+    let sink = Sink::new(owner.control.is_some().then_some(commands));
+    let workers = owner.dataplane.start_workers(Box::new(sink))?;
+    tracing::info!(adopted = owner.dataplane.adopted(), "the data path is up");
     if ready.send(()).is_ok() {
         owner.serve(inbox);
     }
@@ -176,12 +191,37 @@ fn finish(dataplane: Dataplane, workers: Workers, options: AgentOptions) -> anyh
 }
 
 impl Owner {
+    /// The first full pass.
+    fn begin(&mut self) -> Applied {
+        self.dataplane.detach_dead();
+        if let Some(control) = &mut self.control {
+            control.reconcile_environments(&mut self.dataplane);
+        }
+        let applied = self.apply();
+        report(&applied);
+        applied
+    }
+
+    /// Makes the tables as they are to be.
+    fn apply(&mut self) -> Applied {
+        match &mut self.control {
+            Some(control) => control.pass(&mut self.dataplane),
+            None => self.dataplane.apply(&self.config),
+        }
+    }
+
+    /// How long until something is due that nobody asks for.
+    fn patience(&self, next_pass: Instant) -> Duration {
+        let until = next_pass.saturating_duration_since(Instant::now());
+        let tick = self.control.as_ref().and_then(ControlPlane::patience);
+        tick.map_or(until, |tick| tick.min(until))
+    }
+
     /// Answers commands and makes a full pass now and then, until told to stop.
     fn serve(&mut self, inbox: &mpsc::Receiver<Command>) {
         let mut next_pass = Instant::now() + RECONCILE_PERIOD;
         loop {
-            let patience = next_pass.saturating_duration_since(Instant::now());
-            match inbox.recv_timeout(patience) {
+            match inbox.recv_timeout(self.patience(next_pass)) {
                 Ok(Command::Ask(request, answer)) => {
                     // The client may have gone; what it asked for was done.
                     let _ = answer.send(self.respond(&request));
@@ -191,12 +231,36 @@ impl Owner {
                         next_pass = next_pass.min(Instant::now() + RECONCILE_DELAY);
                     }
                 }
+                Ok(Command::HighWater(eni)) => {
+                    if let Some(control) = &mut self.control {
+                        control.high_water(&mut self.dataplane, &eni);
+                    }
+                }
                 Ok(Command::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Err(mpsc::RecvTimeoutError::Timeout) if Instant::now() < next_pass => {
+                    if let Some(control) = &mut self.control {
+                        control.tick(&mut self.dataplane);
+                    }
+                }
                 Err(mpsc::RecvTimeoutError::Timeout) => {
                     self.pass();
                     next_pass = Instant::now() + RECONCILE_PERIOD;
                 }
             }
+            self.note_lost();
+            if self.control.as_ref().is_some_and(ControlPlane::pass_due) {
+                next_pass = next_pass.min(Instant::now() + RECONCILE_DELAY);
+            }
+        }
+    }
+
+    /// Tells the control plane of environments whose interface went away.
+    fn note_lost(&mut self) {
+        let lost = self.dataplane.take_lost();
+        if let Some(control) = &mut self.control
+            && !lost.is_empty()
+        {
+            control.lost(&mut self.dataplane, lost);
         }
     }
 
@@ -204,7 +268,8 @@ impl Owner {
     fn pass(&mut self) {
         self.dataplane.detach_dead();
         self.dataplane.mend_filters();
-        report(&self.dataplane.apply(&self.config));
+        self.dataplane.audit();
+        report(&self.apply());
     }
 
     /// Whether a full pass is due.
@@ -229,6 +294,9 @@ impl Owner {
     }
 
     fn respond(&mut self, request: &Request) -> Response {
+        if let Some(response) = self.respond_of_resources(request) {
+            return response;
+        }
         let dataplane = &mut self.dataplane;
         let result: Result<Response, String> = match request {
             Request::Attach(request) => environment(dataplane.attach(request)),
@@ -249,6 +317,13 @@ impl Owner {
                 .map(Response::Refusals)
                 .map_err(unreadable),
             Request::Status => dataplane.status().map(Response::Status).map_err(unreadable),
+            Request::AttachFunction(_)
+            | Request::Control { .. }
+            | Request::Apply { .. }
+            | Request::Get(_)
+            | Request::EniFind { .. }
+            | Request::ExportState
+            | Request::Plan => Err(NO_STORE.to_owned()),
         };
         result.unwrap_or_else(|message| Response::Error { message })
     }
@@ -259,7 +334,10 @@ impl Owner {
             tracing::warn!(%error, "the configuration was read again and is not taken");
         })?;
         self.config = config;
-        let applied = self.dataplane.apply(&self.config);
+        if let Some(control) = &mut self.control {
+            control.set_host(&self.config);
+        }
+        let applied = self.apply();
         report(&applied);
         let problems: Vec<String> = applied.obstacles().collect();
         tracing::info!(

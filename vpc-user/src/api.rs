@@ -60,9 +60,10 @@ pub struct ClientLimits {
 }
 
 impl ClientLimits {
-    /// Far above the longest request, and room for every tool of one host.
+    /// Room for a declarative file of thousands of resources, and for every tool of one
+    /// host.
     pub const DEFAULT: Self = Self {
-        line_bytes: 64 * 1024,
+        line_bytes: 4 << 20,
         patience: Duration::from_secs(10),
         connections: 64,
     };

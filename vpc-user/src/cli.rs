@@ -5,7 +5,6 @@
 
 use std::{
     io::{self, Write as _},
-    net::Ipv4Addr,
     num::NonZeroU16,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -20,14 +19,18 @@ use vpc_common::drop::DropReason;
 use crate::{
     config::DEFAULT_SOCKET,
     dataplane::{OpenError, StartError},
-    model::{AttachRequest, Endpoint, HookWish, NameError, ObjectName, parse_mac},
+    model::{Endpoint, HookWish, NameError, ObjectName, parse_mac},
     print::FlowOrder,
 };
 
 mod agent;
+mod attach;
+mod resources;
 mod run;
 pub mod top;
 
+pub use attach::AttachArgs;
+pub use resources::{ApplyArgs, CallArgs, EniCommand, GetArgs, StateCommand};
 pub use run::run;
 
 const EXAMPLES: &str = "\
@@ -64,17 +67,6 @@ A configuration:
 VPC_LOG sets what is logged to standard error: VPC_LOG=debug, VPC_LOG=vpc_user=trace.
 SIGHUP, or `vpc reload`, makes the agent read the file again.
 SIGTERM ends the agent and leaves the data path running unless --teardown is given.";
-
-const ATTACH_HELP: &str = "\
-Examples:
-  A microVM's tap:
-    vpc attach fn-1 --interface tap1 --group blue-app --address 172.16.0.2 --gateway 172.16.0.1
-  A container's veth, far end in a namespace:
-    vpc attach fn-2 --interface veth2 --group blue-app --address 172.16.0.2 \\
-      --gateway 172.16.0.1 --netns fn-2
-
-Environments may have the same address and MAC: they are told apart by interface.
-All or nothing: if it is refused, nothing was changed.";
 
 const EXPLAIN_HELP: &str = "\
 Examples:
@@ -126,8 +118,32 @@ pub enum Command {
     #[command(after_help = AGENT_HELP)]
     Agent(AgentArgs),
     /// Attach an execution environment: it can open connections from then on.
-    #[command(after_help = ATTACH_HELP)]
+    #[command(after_help = attach::HELP)]
     Attach(AttachArgs),
+    /// Make resources as a file has them.
+    #[command(after_help = resources::APPLY_HELP)]
+    Apply(ApplyArgs),
+    /// List resources.
+    #[command(after_help = resources::GET_HELP)]
+    Get(GetArgs),
+    /// Show all that is known of resources, and who uses them.
+    #[command(after_help = resources::GET_HELP)]
+    Describe(GetArgs),
+    /// Ask about Hyperplane ENIs.
+    #[command(subcommand)]
+    Eni(EniCommand),
+    /// Show what the next full pass would change in the kernel's tables.
+    Plan {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Export or import every resource.
+    #[command(subcommand, after_help = resources::STATE_HELP)]
+    State(StateCommand),
+    /// Carry out an action of AWS's APIs.
+    #[command(after_help = resources::CALL_HELP)]
+    Call(CallArgs),
     /// Detach an execution environment and end its flows.
     Detach {
         /// The name it was attached by.
@@ -229,85 +245,6 @@ pub struct AgentArgs {
     /// How to write the log.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub log: LogFormat,
-}
-
-/// `vpc attach`.
-#[derive(Clone, Debug, Args)]
-pub struct AttachArgs {
-    /// What to call it: a-z, 0-9, '.', '_' and '-'.
-    #[arg(value_parser = object_name)]
-    pub name: ObjectName,
-    /// Its interface on this host: a tap, or the near end of a veth.
-    #[arg(long, value_name = "IF")]
-    pub interface: String,
-    /// The group of ENIs its flows leave from.
-    #[arg(long, value_parser = object_name)]
-    pub group: ObjectName,
-    /// Its IPv4 address: the only source it may use.
-    #[arg(long, value_name = "IP")]
-    pub address: Ipv4Addr,
-    /// The gateway it is configured with; the data path answers for it.
-    #[arg(long, value_name = "IP")]
-    pub gateway: Ipv4Addr,
-    /// Its MAC; learnt from its first frame if not given.
-    #[arg(long, value_parser = mac)]
-    pub mac: Option<String>,
-    /// Namespace of a veth's far end, to prepare it.
-    #[arg(long, value_name = "NAME|PATH")]
-    pub netns: Option<String>,
-    /// Where its packets are handled: by what the interface can (auto), in the
-    /// driver (xdp) or in the stack (tc).
-    #[arg(long, value_name = "HOOK", default_value = "auto", value_parser = hook_wish())]
-    pub hook: HookWish,
-    /// Open flows it may have.
-    #[arg(long, value_name = "N", default_value_t = AttachRequest::default_flow_quota())]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    pub flow_quota: u32,
-    /// New flows per second it may sustain; 0 = unlimited.
-    #[arg(long, value_name = "N", default_value_t = AttachRequest::default_flow_rate())]
-    pub flow_rate: u32,
-    /// New flows it may open at once.
-    #[arg(long, value_name = "N", default_value_t = AttachRequest::default_flow_burst())]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    pub flow_burst: u32,
-    /// Print the environment as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-impl From<AttachArgs> for AttachRequest {
-    fn from(args: AttachArgs) -> Self {
-        let AttachArgs {
-            name,
-            interface,
-            group,
-            address,
-            gateway,
-            mac,
-            netns,
-            ..
-        } = args;
-        let AttachArgs {
-            hook,
-            flow_quota,
-            flow_rate,
-            flow_burst,
-            ..
-        } = args;
-        Self {
-            name,
-            interface,
-            group,
-            address,
-            gateway,
-            mac,
-            netns,
-            hook,
-            flow_quota,
-            flow_rate,
-            flow_burst,
-        }
-    }
 }
 
 /// `vpc set-hook`.
@@ -447,18 +384,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn attach_has_the_defaults_of_the_request() {
-        let line = "vpc attach a --interface tap0 --group g --address 10.0.0.2 --gateway 10.0.0.1";
-        let cli = Cli::try_parse_from(line.split(' ')).expect("valid");
-        let Command::Attach(args) = cli.command else {
-            panic!("{cli:?}")
-        };
-        let json = r#"{"name":"a","interface":"tap0","group":"g","address":"10.0.0.2","gateway":"10.0.0.1"}"#;
-        let expected: AttachRequest = serde_json::from_str(json).expect("a request");
-        assert_eq!(AttachRequest::from(args), expected);
     }
 
     #[test]

@@ -22,15 +22,19 @@ use vpc_common::{
 use crate::model::{Config, GroupConfig, ObjectName, UplinkConfig};
 
 mod addresses;
+mod control;
 mod error;
 mod groups;
 mod network;
+mod raw_functions;
 mod raw_network;
 #[cfg(test)]
 mod tests;
 mod validate;
 
+pub use control::{DEFAULT_STORE, RawControl};
 pub use error::{ConfigError, Problem};
+pub use raw_functions::{RawFunction, RawRole};
 pub use raw_network::{
     RawEntry, RawInterface, RawNetworkAcl, RawPeering, RawPrefixList, RawQuotas, RawRoute,
     RawRouteTable, RawRule, RawSecurityGroup, RawSubnet, RawVpc,
@@ -71,6 +75,9 @@ pub struct RawConfig {
     /// AWS's quotas.
     #[serde(default)]
     pub quotas: RawQuotas,
+    /// Where resources are kept that are not in this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<RawControl>,
     /// Interfaces on which VPCs are reachable.
     #[serde(default, rename = "uplink")]
     pub uplinks: Vec<RawUplink>,
@@ -105,6 +112,12 @@ pub struct RawConfig {
     /// Groups of ENIs.
     #[serde(default, rename = "group")]
     pub groups: Vec<RawGroup>,
+    /// Roles: for `vpc apply`.
+    #[serde(default, rename = "role", skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<RawRole>,
+    /// Functions: for `vpc apply`.
+    #[serde(default, rename = "function", skip_serializing_if = "Vec::is_empty")]
+    pub functions: Vec<RawFunction>,
 }
 
 /// `[limits]`: each as in [`Limits`], in entries; what is absent has its default.
@@ -176,8 +189,7 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 
 /// Parses and checks the text of a file.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
-    let raw: RawConfig = toml::from_str(text).map_err(|error| ConfigError::syntax(text, &error))?;
-    raw.validate()
+    RawConfig::parse(text)?.validate()
 }
 
 /// The text of a configuration with every default written out. Parsing it gives
@@ -187,6 +199,11 @@ pub fn render(config: &Config) -> Result<String, toml::ser::Error> {
 }
 
 impl RawConfig {
+    /// Parses the text of a file, whose values are not checked yet.
+    pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| ConfigError::syntax(text, &error))
+    }
+
     /// Checks everything; the first fault found is the answer.
     pub fn validate(self) -> Result<Config, ConfigError> {
         validate::config(self)
@@ -203,6 +220,7 @@ impl From<&Config> for RawConfig {
             tc: Some(config.tc.to_string()),
             limits: RawLimits::from(&config.limits),
             quotas: RawQuotas::from(&network.quotas),
+            control: config.control.as_ref().map(RawControl::from),
             uplinks: written(&config.uplinks),
             vpcs: written(&network.vpcs),
             prefix_lists: written(&network.prefix_lists),
@@ -213,6 +231,8 @@ impl From<&Config> for RawConfig {
             interfaces: written(&network.interfaces),
             peerings: written(&network.peerings),
             groups: written(&config.groups),
+            roles: Vec::new(),
+            functions: Vec::new(),
         }
     }
 }
@@ -264,7 +284,11 @@ impl From<&GroupConfig> for RawGroup {
                 .as_ref()
                 .map(Ipv4Addr::to_string),
             security_groups: named.map(|_| raw_network::texts(&group.security_groups)),
-            eni: group.addresses.iter().map(Ipv4Addr::to_string).collect(),
+            eni: group
+                .enis
+                .iter()
+                .map(|eni| eni.address.to_string())
+                .collect(),
             profile: None,
             connections: Some(group.connections.into()),
             timeouts: timed_phases()

@@ -4,7 +4,9 @@
 pub mod agent;
 pub mod api;
 pub mod cli;
+pub mod cni;
 pub mod config;
+pub mod control;
 pub mod dataplane;
 pub mod model;
 pub mod policy;

@@ -6,9 +6,11 @@ use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+mod control;
 mod explain;
 mod network;
 
+pub use control::*;
 pub use explain::*;
 pub use network::*;
 use vpc_common::{addr::Mac, layout::Limits, state::Timeouts};
@@ -156,6 +158,17 @@ pub struct Config {
     pub groups: Vec<GroupConfig>,
     /// Rules and routes, and what they are about.
     pub network: Network,
+    /// Where resources are kept, if not in the file itself.
+    pub control: Option<ControlConfig>,
+}
+
+/// Where resources are kept, and what the operator set.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ControlConfig {
+    /// File of the store.
+    pub store: PathBuf,
+    /// Quotas and times.
+    pub settings: crate::control::Settings,
 }
 
 /// An interface on which one tenant VPC is reachable.
@@ -191,12 +204,34 @@ pub struct GroupConfig {
     pub prefix_len: u8,
     /// Where destinations outside the subnet go.
     pub router: Option<Ipv4Addr>,
-    /// ENI addresses, in order of preference.
-    pub addresses: Vec<Ipv4Addr>,
+    /// Its ENIs, in order of preference.
+    pub enis: Vec<EniConfig>,
     /// Idle timeouts.
     pub timeouts: Timeouts,
     /// Connections per ENI, at most 65,000.
     pub connections: u32,
+}
+
+/// A Hyperplane ENI of a group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EniConfig {
+    /// Its address in the VPC.
+    pub address: Ipv4Addr,
+    /// What it is called. `None`: `<group>-<n>`.
+    pub name: Option<ObjectName>,
+    /// It takes no new flows, and goes with the last of those it has.
+    pub draining: bool,
+}
+
+impl From<Ipv4Addr> for EniConfig {
+    /// One that serves, without a name of its own.
+    fn from(address: Ipv4Addr) -> Self {
+        Self {
+            address,
+            name: None,
+            draining: false,
+        }
+    }
 }
 
 /// What is asked of the agent over its socket: one JSON object a line, one
@@ -206,6 +241,41 @@ pub struct GroupConfig {
 pub enum Request {
     /// Attaches an environment.
     Attach(AttachRequest),
+    /// Attaches an environment of a function.
+    AttachFunction(FunctionAttachRequest),
+    /// Asks the control plane: [`Response::Answer`] or [`Response::Denied`].
+    Control {
+        /// For whom; the default account unless named.
+        #[serde(default)]
+        account: crate::control::Account,
+        /// What.
+        action: Box<crate::control::Command>,
+    },
+    /// Makes resources as a file has them: [`Response::Planned`].
+    Apply {
+        /// For whom; the default account unless named.
+        #[serde(default)]
+        account: crate::control::Account,
+        /// The file.
+        file: Box<crate::config::RawConfig>,
+        /// Delete what the file does not have.
+        #[serde(default)]
+        prune: bool,
+        /// Only tell what would be done.
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Lists resources: [`Response::Resources`].
+    Get(GetRequest),
+    /// Who uses an ENI: [`Response::EniUse`].
+    EniFind {
+        /// Its id or address.
+        eni: String,
+    },
+    /// What the next full pass would change in the tables: [`Response::Plan`].
+    Plan,
+    /// All resources, to be imported elsewhere: [`Response::State`].
+    ExportState,
     /// Detaches an environment by name.
     Detach {
         /// Its name.
@@ -301,6 +371,26 @@ pub enum Response {
         /// What is not as the file says, a sentence each; tried again by every pass.
         problems: Vec<String>,
     },
+    /// To [`Request::Control`]: as AWS's API answers.
+    Answer(serde_json::Value),
+    /// To [`Request::Control`], [`Request::Apply`] and [`Request::AttachFunction`]: refused
+    /// as AWS's API refuses.
+    Denied(Denial),
+    /// To [`Request::Apply`].
+    Planned(Vec<ApplyStep>),
+    /// To [`Request::Get`].
+    Resources(Vec<ResourceInfo>),
+    /// To [`Request::EniFind`].
+    EniUse(Box<EniUse>),
+    /// To [`Request::Plan`].
+    Plan {
+        /// What would be done, a step each.
+        steps: Vec<String>,
+        /// What cannot be done, a sentence each.
+        problems: Vec<String>,
+    },
+    /// To [`Request::ExportState`].
+    State(serde_json::Value),
     /// To [`Request::Environments`].
     Environments(Vec<EnvironmentInfo>),
     /// To [`Request::Flows`].

@@ -23,6 +23,7 @@ use crate::model::{
 
 mod explanation;
 mod reasons;
+mod resources;
 mod screen;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub mod units;
 
 pub use explanation::explanation;
 pub use reasons::{drop_reason_table_markdown, drop_reasons, drop_reasons_json};
+pub use resources::{apply_steps, descriptions, eni_use, plan, resources};
 pub use screen::{Size, Snapshot, screen};
 
 /// What flows are listed by, the greatest first.

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use vpc_user::{
     api,
     model::{
-        DropInfo, EnvironmentInfo, ExplainRequest, Explanation, FlowInfo, Hook, HookWish,
+        Denial, DropInfo, EnvironmentInfo, ExplainRequest, Explanation, FlowInfo, Hook, HookWish,
         RefusalDirection, RefusalInfo, Request, Response, Stage, StageDecision, StatusInfo,
     },
 };
@@ -212,7 +212,39 @@ fn answer(request: &Request) -> Response {
             policy_word_capacity: 2_048,
             counters: BTreeMap::new(),
         }),
+        other => answer_of_resources(other),
     }
+}
+
+fn answer_of_resources(request: &Request) -> Response {
+    match request {
+        Request::AttachFunction(attach) if attach.function == "fn-1:live" => {
+            Response::Environment(environment(attach.name.as_str()))
+        }
+        Request::Plan => Response::Plan {
+            steps: vec!["forget ENI 3".into()],
+            problems: Vec::new(),
+        },
+        _ => Response::Denied(Denial {
+            code: "ResourceConflictException".into(),
+            message: "The function is currently in the following state: Pending".into(),
+            status: 409,
+        }),
+    }
+}
+
+#[test]
+fn what_aws_would_refuse_is_printed_with_its_code() {
+    let agent = Agent::start();
+    let (code, out, err) = agent.run("attach --function fn-2 --interface tap1");
+    let sentence = "vpc: ResourceConflictException: The function is currently in the following \
+                    state: Pending\n";
+    assert_eq!((code, out.as_str(), err.as_str()), (1, "", sentence));
+    let (code, out, _) = agent.run("attach --function fn-1:live --interface tap1");
+    assert_eq!(code, 0, "{out}");
+    assert!(out.starts_with("tap1 is attached: "), "{out}");
+    let (code, out, _) = agent.run("plan");
+    assert_eq!((code, out.as_str()), (0, "forget ENI 3\n"));
 }
 
 const ATTACH: &str = "attach fn-1 --group blue-app --address 172.16.0.2 --gateway 172.16.0.1";

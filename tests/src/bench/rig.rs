@@ -452,9 +452,9 @@ fn config(pin_dir: &std::path::Path) -> Config {
         subnet: Ipv4Addr::new(10, 0, 0, 0),
         prefix_len: 24,
         router: None,
-        addresses: addresses
+        enis: addresses
             .iter()
-            .map(|last| Ipv4Addr::new(10, 0, 0, *last))
+            .map(|last| Ipv4Addr::new(10, 0, 0, *last).into())
             .collect(),
         timeouts: Timeouts::AWS,
         connections: 65_000,
@@ -473,6 +473,7 @@ fn config(pin_dir: &std::path::Path) -> Config {
         }],
         groups: vec![group("roomy", &[10, 11]), group("full", &[12])],
         network: Network::default(),
+        control: None,
     }
 }
 

@@ -40,7 +40,7 @@ pub fn install(
     let mut world = World::new(machine);
     world.next_hops.clear();
     let eni = &mut world.enis[0];
-    eni.address = addr(group.addresses[0].octets());
+    eni.address = addr(group.enis[0].address.octets());
     eni.uplink = uplink;
     let index = |name: &ObjectName| uplinks.iter().position(|uplink| uplink == name);
     let source = policy::source(config, group);
@@ -50,6 +50,6 @@ pub fn install(
     // A peered VPC, if the group has a route there, is on the other uplink.
     rules.peered = (uplinks.len() > 1).then_some(1 - uplink);
     machine.configure(&world);
-    let eni = group.addresses[0];
+    let eni = group.enis[0].address;
     (world, Installed { eni, uplinks })
 }

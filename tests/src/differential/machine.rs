@@ -156,8 +156,8 @@ fn refusal(reason: DropReason) -> Option<Refusal> {
 /// theirs.
 pub fn carried(config: &Config, question: &Question) -> bool {
     let [first, ..] = question.remote.octets();
-    let enis = &mut config.groups.iter().flat_map(|group| &group.addresses);
-    let is_ours = enis.any(|eni| *eni == question.remote);
+    let enis = &mut config.groups.iter().flat_map(|group| &group.enis);
+    let is_ours = enis.any(|eni| eni.address == question.remote);
     let is_flow = match question.carried {
         Carried::Tcp(port) | Carried::Udp(port) => port != 0,
         Carried::Icmp(..) | Carried::Other(_) => false,

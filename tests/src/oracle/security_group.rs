@@ -103,6 +103,7 @@ impl Oracle<'_> {
             .any(|i| i.security_groups.contains(group) && i.address == address)
             || enis
                 .iter()
-                .any(|e| e.security_groups.contains(group) && e.addresses.contains(&address))
+                .filter(|e| e.security_groups.contains(group))
+                .any(|e| e.enis.iter().any(|eni| eni.address == address))
     }
 }

@@ -74,7 +74,7 @@ fn eni_group(group: &str, subnet: &Subnet, addresses: &[&str], groups: &[&str]) 
         subnet: subnet.cidr.addr(),
         prefix_len: subnet.cidr.prefix_len(),
         router: subnet.router,
-        addresses: addresses.iter().map(|address| ip(address)).collect(),
+        enis: addresses.iter().map(|address| ip(address).into()).collect(),
         timeouts: Timeouts::AWS,
         connections: 65_000,
     }
@@ -163,6 +163,7 @@ fn world() -> Config {
         uplinks: Vec::new(),
         groups,
         network,
+        control: None,
     }
 }
 

@@ -101,6 +101,7 @@ pub fn config(seed: u64, size: Size) -> Config {
         uplinks: made.vpcs.iter().map(uplink).collect(),
         groups,
         network: made,
+        control: None,
     }
 }
 
@@ -145,7 +146,7 @@ fn populate(dice: &mut Dice, vpc: &Vpc, made: &mut Network, groups: &mut Vec<Gro
             subnet: subnet.cidr.addr(),
             prefix_len: subnet.cidr.prefix_len(),
             router: subnet.router,
-            addresses,
+            enis: addresses.into_iter().map(Into::into).collect(),
             timeouts: Timeouts::AWS,
             connections: 65_000,
         });
@@ -171,7 +172,7 @@ fn group_without_vpc(dice: &mut Dice, made: &Network) -> GroupConfig {
         subnet: Ipv4Addr::new(192, 0, 2, 0),
         prefix_len: 24,
         router: dice.one_in(2).then_some(Ipv4Addr::new(192, 0, 2, 1)),
-        addresses: vec![Ipv4Addr::new(192, 0, 2, 10)],
+        enis: vec![Ipv4Addr::new(192, 0, 2, 10).into()],
         timeouts: Timeouts::AWS,
         connections: 65_000,
     }
@@ -183,7 +184,10 @@ fn prefixes(dice: &mut Dice, made: &Network, groups: &[GroupConfig]) -> Vec<Ipv4
     let mut pool: Vec<Ipv4Net> = made.vpcs.iter().flat_map(|vpc| vpc.cidrs.clone()).collect();
     pool.extend(made.subnets.iter().map(|subnet| subnet.cidr));
     let members = made.interfaces.iter().map(|i| i.address);
-    let enis = groups.iter().flat_map(|group| group.addresses.clone());
+    let enis = groups
+        .iter()
+        .flat_map(|group| &group.enis)
+        .map(|eni| eni.address);
     pool.extend(
         members
             .chain(enis)

@@ -125,7 +125,7 @@ fn prefixes(config: &Config) -> BTreeSet<Ipv4Net> {
     for group in &config.groups {
         let own = Ipv4Net::new(group.subnet, group.prefix_len).expect("a valid length");
         all.insert(own);
-        all.extend(group.addresses.iter().map(|address| host(*address)));
+        all.extend(group.enis.iter().map(|eni| host(eni.address)));
     }
     for rule in made.security_groups.iter().flat_map(|g| &g.egress) {
         if let Peer::Cidr(cidr) = rule.peer {

@@ -132,7 +132,8 @@ fn write_subnet(text: &mut String, subnet: &Subnet) -> fmt::Result {
 }
 
 fn write_group(text: &mut String, group: &GroupConfig) -> fmt::Result {
-    let (name, addresses) = (&group.name, list(&group.addresses));
+    let addresses: Vec<_> = group.enis.iter().map(|eni| eni.address).collect();
+    let (name, addresses) = (&group.name, list(&addresses));
     let place = match (&group.subnet_name, group.router) {
         (Some(subnet), _) => {
             format!(

@@ -73,7 +73,7 @@ fn cut(config: &mut Config, part: Part, range: Option<Range<usize>>) -> usize {
             config.groups.get_mut(n).map(|g| &mut g.security_groups),
             range,
         ),
-        Part::AddressesOf(n) => cut(config.groups.get_mut(n).map(|g| &mut g.addresses), range),
+        Part::AddressesOf(n) => cut(config.groups.get_mut(n).map(|g| &mut g.enis), range),
         Part::Vpcs => cut(Some(&mut made.vpcs), range),
         Part::CidrsOf(n) => cut(made.vpcs.get_mut(n).map(|v| &mut v.cidrs), range),
         Part::Subnets => cut(Some(&mut made.subnets), range),
@@ -137,9 +137,9 @@ pub fn is_closed(config: &Config) -> bool {
     let group = |name: &ObjectName| made.security_groups.iter().any(|g| g.name == *name);
     let subnet = |name: &ObjectName| made.subnets.iter().any(|s| s.name == *name);
     let groups_are_closed = config.groups.iter().all(|g| match &g.subnet_name {
-        None => !g.addresses.is_empty(),
+        None => !g.enis.is_empty(),
         Some(name) => {
-            let is_empty = g.security_groups.is_empty() || g.addresses.is_empty();
+            let is_empty = g.security_groups.is_empty() || g.enis.is_empty();
             subnet(name) && !is_empty && g.security_groups.iter().all(group)
         }
     });

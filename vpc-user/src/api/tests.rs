@@ -26,6 +26,7 @@ impl Handler for Echo {
 }
 
 const QUICK: ClientLimits = ClientLimits {
+    line_bytes: 64 * 1024,
     patience: Duration::from_millis(300),
     ..ClientLimits::DEFAULT
 };
@@ -244,12 +245,12 @@ fn a_last_line_without_an_end_is_answered() {
 #[test]
 fn a_line_over_the_limit_ends_the_connection_with_a_sentence() {
     let agent = Agent::start(Echo, QUICK);
-    let answer = agent.send(&vec![b' '; ClientLimits::DEFAULT.line_bytes + 1]);
+    let answer = agent.send(&vec![b' '; QUICK.line_bytes + 1]);
     assert_eq!(
         sentence(&answer),
         "the line is longer than 65536 bytes: send one request a line"
     );
-    let longest = vec![b' '; ClientLimits::DEFAULT.line_bytes];
+    let longest = vec![b' '; QUICK.line_bytes];
     assert!(agent.answer(&longest).starts_with("the line is not JSON"));
 }
 

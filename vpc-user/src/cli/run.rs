@@ -10,7 +10,7 @@ use vpc_common::{
     layout::{BLOCK_PORTS, Slot},
 };
 
-use super::{Cli, Command, ExplainArgs, FlowsArgs, SetHookArgs, agent, top};
+use super::{Cli, Command, ExplainArgs, FlowsArgs, SetHookArgs, agent, resources, top};
 use crate::{
     api, config,
     model::{Config, EnvironmentInfo, ExplainRequest, Request, Response},
@@ -25,9 +25,16 @@ pub fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         Command::Teardown(args) => agent::teardown(&args, cli.socket.as_deref(), out),
         Command::Attach(args) => {
             let json = args.json;
-            let environment = changed(&socket, &Request::Attach(args.into()))?;
+            let environment = changed(&socket, &args.request()?)?;
             show_environment(out, &environment, json, "is attached")
         }
+        Command::Apply(args) => resources::apply(&socket, &args, out),
+        Command::Get(args) => resources::get(&socket, args, out),
+        Command::Describe(args) => resources::describe(&socket, args, out),
+        Command::Eni(command) => resources::eni(&socket, command, out),
+        Command::Plan { json } => resources::plan(&socket, json, out),
+        Command::State(command) => resources::state(&socket, command, out),
+        Command::Call(args) => resources::call(&socket, args, out),
         Command::Detach { name, json } => {
             let environment = changed(&socket, &Request::Detach { name })?;
             show_environment(out, &environment, json, "is detached")
@@ -65,9 +72,10 @@ pub fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
 }
 
 /// The answer to a request, a refusal as an error.
-fn ask(socket: &Path, request: &Request) -> Result<Response> {
+pub(super) fn ask(socket: &Path, request: &Request) -> Result<Response> {
     match api::call_blocking(socket, request)? {
         Response::Error { message } => bail!(message),
+        Response::Denied(denial) => bail!("{}: {}", denial.code, denial.message),
         response => Ok(response),
     }
 }
@@ -133,7 +141,7 @@ pub(super) fn misunderstood<T>(response: &Response) -> Result<T> {
     )
 }
 
-fn show<W: Write>(
+pub(super) fn show<W: Write>(
     out: &mut W,
     json: bool,
     value: &impl Serialize,
@@ -197,11 +205,7 @@ fn summary(config: &Config) -> String {
     let count = |number: usize, what: &str| {
         format!("{number} {what}{}", if number == 1 { "" } else { "s" })
     };
-    let enis = config
-        .groups
-        .iter()
-        .map(|group| group.addresses.len())
-        .sum();
+    let enis = config.groups.iter().map(|group| group.enis.len()).sum();
     let flows = u64::from(config.limits.blocks) * u64::from(BLOCK_PORTS);
     format!(
         "{}, {}, {}, room for {flows} flows in {} of slots",

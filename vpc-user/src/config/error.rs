@@ -101,6 +101,13 @@ pub enum Problem {
     #[error("is not an absolute path: begin it with '/'")]
     NotAbsolute,
     #[error(
+        "is kept in the store, because there is [control]: take it out of this file and hand it \
+         to `vpc apply`"
+    )]
+    KeptInStore,
+    #[error("is not a Region or zone: use 1 to 32 characters of a-z, 0-9 and '-'")]
+    NotARegion,
+    #[error(
         "is {length} bytes long and a socket's path is at most {SOCKET_PATH_MAX}: choose a \
          shorter one"
     )]
@@ -327,6 +334,12 @@ impl Place {
     pub(super) fn limits() -> Self {
         Self {
             table: "limits".into(),
+        }
+    }
+
+    pub(super) fn control() -> Self {
+        Self {
+            table: "control".into(),
         }
     }
 

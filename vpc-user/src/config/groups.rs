@@ -17,7 +17,7 @@ use super::{
     timed_phases,
     validate::{host_address, in_range, is_unicast, name, profile, uplink_named},
 };
-use crate::model::{GroupConfig, ObjectName, Subnet, UplinkConfig};
+use crate::model::{EniConfig, GroupConfig, ObjectName, Subnet, UplinkConfig};
 
 type Checked<T> = Result<T, ConfigError>;
 
@@ -60,7 +60,7 @@ impl Groups<'_> {
             Some(subnet) => self.in_subnet(&place, raw, subnet)?,
             None => self.in_prefix(&place, raw)?,
         };
-        let addresses = self.enis(&place, raw, &ground)?;
+        let enis = self.enis(&place, raw, &ground)?;
         let connections = match raw.connections {
             Some(value) => in_range(&place, "connections", value, 1, ENI_CONNECTIONS.into())?,
             None => ENI_CONNECTIONS,
@@ -78,7 +78,7 @@ impl Groups<'_> {
             subnet: ground.subnet.addr(),
             prefix_len: ground.subnet.prefix_len(),
             router: ground.router,
-            addresses,
+            enis,
             timeouts,
             connections,
         })
@@ -198,7 +198,7 @@ impl Groups<'_> {
         Ok(router)
     }
 
-    fn enis(&mut self, place: &Place, raw: &RawGroup, ground: &Ground) -> Checked<Vec<Ipv4Addr>> {
+    fn enis(&mut self, place: &Place, raw: &RawGroup, ground: &Ground) -> Checked<Vec<EniConfig>> {
         let count = raw.eni.len();
         if count == 0 {
             return Err(place.refuse_plain("eni", "[]", Problem::NoEni));
@@ -210,7 +210,7 @@ impl Groups<'_> {
             };
             return Err(place.refuse_plain("eni", "[…]", problem));
         }
-        let mut addresses = Vec::with_capacity(count);
+        let mut enis = Vec::with_capacity(count);
         for text in &raw.eni {
             let address = match ground.subnet_name {
                 Some(_) => assignable(place, "eni", text, ground.subnet)?,
@@ -222,9 +222,9 @@ impl Groups<'_> {
                 .map_err(|user| {
                     place.refuse_address("eni", address, Problem::AddressTaken { user })
                 })?;
-            addresses.push(address);
+            enis.push(address.into());
         }
-        Ok(addresses)
+        Ok(enis)
     }
 }
 

@@ -14,7 +14,7 @@ mod interfaces;
 mod lists;
 mod peerings;
 mod prefixes;
-mod quotas;
+pub(super) mod quotas;
 mod routes;
 mod security;
 mod subnets;

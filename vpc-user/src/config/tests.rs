@@ -61,7 +61,7 @@ established = 3600
         (Ipv4Addr::new(10, 0, 0, 0), 24)
     );
     assert_eq!(group.router, Some(Ipv4Addr::new(10, 0, 0, 1)));
-    assert_eq!(group.addresses.len(), 2);
+    assert_eq!(group.enis.len(), 2);
     assert_eq!(group.connections, 10);
     assert_eq!(
         group.timeouts.0[Phase::UdpStream as usize],
@@ -103,7 +103,7 @@ fn each_refusal_names_key_value_cause_and_remedy() {
     let cases = [
         (
             "profle = 1".into(),
-            "line 1, column 1 is not accepted: unknown field `profle`, expected one of `pin_dir`, `socket`, `profile`, `tc`, `limits`, `quotas`, `uplink`, `vpc`, `prefix_list`, `security_group`, `network_acl`, `route_table`, `subnet`, `interface`, `peering`, `group`: correct or remove it",
+            "line 1, column 1 is not accepted: unknown field `profle`, expected one of `pin_dir`, `socket`, `profile`, `tc`, `limits`, `quotas`, `control`, `uplink`, `vpc`, `prefix_list`, `security_group`, `network_acl`, `route_table`, `subnet`, `interface`, `peering`, `group`, `role`, `function`: correct or remove it",
         ),
         (
             "\n[[uplink]]\nname = \"a\"".into(),
@@ -328,7 +328,7 @@ prop_compose! {
             subnet: address(0),
             prefix_len,
             router: has_router.then(|| address(1)),
-            addresses: hosts.into_iter().map(address).collect(),
+            enis: hosts.into_iter().map(address).map(Into::into).collect(),
             timeouts,
             connections,
         }
@@ -363,6 +363,7 @@ prop_compose! {
             uplinks: (0..3).map(uplink).collect(),
             groups,
             network: Network::default(),
+            control: None,
         }
     }
 }

@@ -13,9 +13,10 @@ use super::{
     ConfigError, DEFAULT_PIN_DIR, DEFAULT_SOCKET, INTERFACE_NAME_MAX, Problem, RawConfig,
     RawLimits, RawUplink, SOCKET_PATH_MAX,
     addresses::Addresses,
+    control::control,
     error::Place,
     groups::Groups,
-    network::{Scope, interfaces_are_reached},
+    network::{Scope, interfaces_are_reached, quotas::quotas},
 };
 use crate::model::{Config, HookWish, ObjectName, TcAttachment, UplinkConfig};
 
@@ -47,6 +48,7 @@ pub(super) fn config(mut raw: RawConfig) -> Checked<Config> {
     let tc = attachment(&top, raw.tc.as_deref())?;
     let limits = limits(&raw.limits)?;
     let uplinks = uplinks(std::mem::take(&mut raw.uplinks))?;
+    let control = control(&raw, quotas(&raw.quotas)?)?;
     let mut addresses = Addresses::default();
     let scope = Scope::check(&raw, &uplinks, &mut addresses)?;
     let groups = Groups {
@@ -66,12 +68,18 @@ pub(super) fn config(mut raw: RawConfig) -> Checked<Config> {
         uplinks,
         groups,
         network: scope.into_network(),
+        control,
     };
     tables_suffice(&config)?;
     Ok(config)
 }
 
-fn absolute(place: &Place, key: &str, path: Option<PathBuf>, default: &str) -> Checked<PathBuf> {
+pub(super) fn absolute(
+    place: &Place,
+    key: &str,
+    path: Option<PathBuf>,
+    default: &str,
+) -> Checked<PathBuf> {
     let path = path.unwrap_or_else(|| default.into());
     if path.is_absolute() {
         return Ok(path);
@@ -155,11 +163,7 @@ fn limits(raw: &RawLimits) -> Checked<Limits> {
 }
 
 fn tables_suffice(config: &Config) -> Checked<()> {
-    let enis = config
-        .groups
-        .iter()
-        .map(|group| group.addresses.len())
-        .sum();
+    let enis = config.groups.iter().map(|group| group.enis.len()).sum();
     for (key, limit, count, what) in [
         (
             "uplinks",

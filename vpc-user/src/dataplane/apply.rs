@@ -17,14 +17,14 @@ use super::{
     netlink::Netlink,
     note::{NO_ENI, NO_GROUP, note},
     packet,
-    plan::{self, Observed},
+    plan::{self, Observed, Scope},
     policies::NoRoom,
     port::PortError,
     programs::ProgramsError,
     step::{Plan, Problem, Step},
     tables::absent_is_fine,
 };
-use crate::model::{Config, Hook};
+use crate::model::{Config, Hook, ObjectName};
 
 /// Plans in a row that one pass performs: what one cuts off, the next removes.
 const ROUNDS: usize = 4;
@@ -91,6 +91,26 @@ impl Dataplane {
         compare(config, mirror, images, &busy, &mut self.netlink)
     }
 
+    /// Makes some groups as configured, and whatever rules and routes have changed since
+    /// the last time: what a change costs is what it concerns. What is not wanted any more
+    /// stays until the next [`Dataplane::apply`].
+    pub fn apply_groups(&mut self, config: &Config, groups: &BTreeSet<ObjectName>) -> Applied {
+        let observed = Observed {
+            mirror: &self.mirror,
+            interfaces: &BTreeMap::new(),
+            busy: &self.tables.shared.busy_enis(),
+            limits: &config.limits,
+        };
+        let plan = plan::plan(config, &observed, &mut self.images, Scope::Groups(groups));
+        let mut applied = Applied {
+            problems: plan.problems,
+            ..Applied::default()
+        };
+        self.perform_all(&plan.steps, &mut applied);
+        self.settle_policies(&mut applied);
+        applied
+    }
+
     /// Makes the tables as configured, as far as possible now.
     pub fn apply(&mut self, config: &Config) -> Applied {
         let mut applied = Applied::default();
@@ -103,6 +123,11 @@ impl Dataplane {
             }
         }
         self.counters.reconciles.one();
+        self.settle_policies(&mut applied);
+        applied
+    }
+
+    fn settle_policies(&mut self, applied: &mut Applied) {
         if let Err(error) = self.policies.settle() {
             self.counters.steps_failed.one();
             tracing::warn!(%error, "it is not known whether every packet goes by the new rules");
@@ -110,7 +135,6 @@ impl Dataplane {
                 .failures
                 .push(format!("waiting for the programs: {error}"));
         }
-        applied
     }
 
     /// Whether every step succeeded. A failed step ends the pass, because later
@@ -267,6 +291,7 @@ pub fn compare(
             limits,
         },
         images,
+        Scope::Everything,
     )
 }
 

@@ -71,6 +71,8 @@ counters! {
     arp_requests,
     /// Neighbours that stopped answering.
     neighbours_forgotten,
+    /// Entries of the tables that somebody else changed and the agent put back.
+    foreign_edits,
     /// ENIs that reached their high-water mark.
     high_water_events,
     /// Flow records drained.

@@ -211,6 +211,7 @@ impl Dataplane {
         match self.detach_index(index) {
             Ok(info) => {
                 self.counters.environments_lost.one();
+                self.lost.push(info.name.clone());
                 tracing::warn!(
                     environment = info.name,
                     interface = info.interface,

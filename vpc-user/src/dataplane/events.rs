@@ -42,6 +42,17 @@ pub trait FlowSink: Send {
     fn refused(&mut self, record: &RefusalRecord) {
         let _ = record;
     }
+
+    /// Told once when an ENI reaches 80 % of its connections, and again after it fell
+    /// below. Logged unless an implementation says otherwise.
+    fn high_water(&mut self, eni: &str, connections: u64) {
+        let group = eni.rsplit_once('-').map_or("its group", |(group, _)| group);
+        tracing::warn!(
+            eni,
+            connections,
+            "ENI {eni} reached 80 % of its connections: add an ENI to group {group}"
+        );
+    }
 }
 
 /// Sums over all flow records since the agent started.
@@ -150,7 +161,8 @@ impl Observer {
             match read::<Event>(&item) {
                 Some(event) if event.kind == Event::HIGH_WATER => {
                     self.context.counters.high_water_events.one();
-                    high_water(&self.names, &event);
+                    self.sink
+                        .high_water(&eni_name(&self.names, &event), event.value);
                 }
                 _ => self.context.counters.records_malformed.one(),
             }
@@ -180,20 +192,13 @@ impl Observer {
     }
 }
 
-fn high_water(table: &Hash<NameKey, Name>, event: &Event) {
+fn eni_name(table: &Hash<NameKey, Name>, event: &Event) -> String {
     let key = NameKey {
         kind: NameKey::ENI,
         index: event.eni,
     };
-    let eni = table
-        .get(&key, 0)
-        .map_or_else(|_| event.eni.to_string(), |name| names::text(&name));
-    let group = eni.rsplit_once('-').map_or("its group", |(group, _)| group);
-    tracing::warn!(
-        eni,
-        connections = event.value,
-        "ENI {eni} reached 80 % of its connections: add an ENI to group {group}"
-    );
+    let name = table.get(&key, 0);
+    name.map_or_else(|_| event.eni.to_string(), |name| names::text(&name))
 }
 
 /// A record as it lies in a ring; `None` if it is too short to be one.

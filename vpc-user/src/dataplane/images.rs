@@ -61,6 +61,11 @@ impl Images {
         }
     }
 
+    /// Whether a group's policy has to be made anew.
+    pub fn is_stale(&self, group: &ObjectName) -> bool {
+        self.stale.contains(group)
+    }
+
     /// The policies of some groups of the configuration that was noted last, with the
     /// uplinks that there are.
     pub fn compile(

@@ -21,7 +21,7 @@ fn group(own: &str, last: u8, security_group: &str) -> GroupConfig {
         subnet: Ipv4Addr::new(10, 0, 0, 0),
         prefix_len: 24,
         router: None,
-        addresses: vec![Ipv4Addr::new(10, 0, 0, last)],
+        enis: vec![Ipv4Addr::new(10, 0, 0, last).into()],
         timeouts: Timeouts::AWS,
         connections: 65_000,
     }
@@ -66,6 +66,7 @@ fn example() -> Config {
         tc: TcAttachment::Auto,
         uplinks: Vec::new(),
         groups: vec![group("web", 10, "web"), group("log", 11, "log")],
+        control: None,
         network: Network {
             vpcs: vec![vpc("vpc")],
             prefix_lists: vec![PrefixList {

@@ -110,6 +110,9 @@ impl Environments {
 
     /// Takes note of a change of one that is attached.
     pub fn replace(&mut self, index: u32, attached: Attached) {
+        if let Some(generation) = self.generations.get_mut(index as usize) {
+            *generation = attached.value.generation;
+        }
         if let Some(entry) = self.entries.get_mut(&index) {
             *entry = attached;
         }

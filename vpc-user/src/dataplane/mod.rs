@@ -7,11 +7,13 @@
 
 mod apply;
 mod arena;
+mod audit;
 mod bpf;
 mod cause;
 mod clock;
 mod clsact;
 mod counters;
+mod enis;
 mod environments;
 mod ethtool;
 mod events;
@@ -27,10 +29,11 @@ mod listing;
 mod lock;
 mod mapped;
 mod mirror;
+mod moves;
 mod names;
 mod neighbours;
-mod netlink;
-mod netns;
+pub(crate) mod netlink;
+pub(crate) mod netns;
 mod note;
 mod object;
 mod offload;
@@ -68,9 +71,11 @@ use vpc_common::layout::Limits;
 pub use self::{
     apply::Applied,
     counters::Counters,
+    enis::EniLoad,
     events::{FlowSink, Totals},
     images::Images,
     lock::{LockError, PinLock},
+    moves::Move,
     netlink::{LinkChange, LinkMonitor},
     peer::PeerError,
     port::PortError,
@@ -140,6 +145,8 @@ pub struct Dataplane {
     /// Tells the sweep that an environment was detached.
     purge: Arc<AtomicBool>,
     started: Instant,
+    /// Environments whose interface went away.
+    lost: Vec<String>,
     adopted: bool,
     _lock: PinLock,
 }
@@ -197,6 +204,7 @@ impl Dataplane {
             // Whatever was detached while no agent swept.
             purge: Arc::new(AtomicBool::new(true)),
             started: Instant::now(),
+            lost: Vec::new(),
             adopted,
             _lock: lock,
         };

@@ -1,4 +1,4 @@
-//! Questions to rtnetlink about one interface or one namespace, and the
+//! Questions to rtnetlink about interfaces and namespaces, changes of them, and the
 //! subscription to their changes.
 //!
 //! Blocking on purpose: the data plane has a thread of its own, and what looks
@@ -10,12 +10,12 @@ use std::{
 };
 
 use rtnetlink::{
-    packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload},
+    packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload},
     packet_route::{
         RouteNetlinkMessage,
         link::{
-            InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
-            XdpAttached,
+            InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkLayerType,
+            LinkMessage, LinkXdp, XdpAttached,
         },
         nsid::{NsidAttribute, NsidMessage},
     },
@@ -62,6 +62,34 @@ pub struct Interface {
     pub xdp: Option<u32>,
     /// What its driver can do with XDP; `None` if the kernel does not tell.
     pub xdp_features: Option<XdpFeatures>,
+}
+
+/// An interface, and what its owner made of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Link {
+    /// As the data plane sees it; what XDP can do there is not asked for.
+    pub interface: Interface,
+    /// What people or tools call it besides; empty if they do not.
+    pub alias: String,
+    /// Set up, whether or not it carries anything.
+    pub is_up: bool,
+}
+
+impl From<&LinkMessage> for Link {
+    fn from(message: &LinkMessage) -> Self {
+        let alias = message
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                LinkAttribute::IfAlias(alias) => Some(alias.clone()),
+                _ => None,
+            });
+        Self {
+            interface: describe(message),
+            alias: alias.unwrap_or_default(),
+            is_up: message.header.flags.contains(LinkFlags::Up),
+        }
+    }
 }
 
 /// A blocking socket of rtnetlink, in the namespace of the thread that opened it.
@@ -119,19 +147,47 @@ impl Netlink {
             }))
     }
 
-    fn interface(&mut self, mut message: LinkMessage) -> io::Result<Option<Interface>> {
+    /// The interface of that name, and what its owner made of it.
+    pub fn link(&mut self, name: &str) -> io::Result<Option<Link>> {
+        let mut message = LinkMessage::default();
+        message
+            .attributes
+            .push(LinkAttribute::IfName(name.to_owned()));
+        Ok(self.look_up(message)?.as_ref().map(Link::from))
+    }
+
+    /// Every interface.
+    pub fn links(&mut self) -> io::Result<Vec<Link>> {
+        let mut message = LinkMessage::default();
+        message
+            .attributes
+            .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        let answers = self.list(RouteNetlinkMessage::GetLink(message))?;
+        let links = answers.iter().filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewLink(message) => Some(Link::from(message)),
+            _ => None,
+        });
+        Ok(links.collect())
+    }
+
+    fn interface(&mut self, message: LinkMessage) -> io::Result<Option<Interface>> {
+        let Some(message) = self.look_up(message)? else {
+            return Ok(None);
+        };
+        let interface = describe(&message);
+        let xdp_features = self.xdp_features(interface.ifindex);
+        Ok(Some(Interface {
+            xdp_features,
+            ..interface
+        }))
+    }
+
+    fn look_up(&mut self, mut message: LinkMessage) -> io::Result<Option<LinkMessage>> {
         message
             .attributes
             .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
         match self.ask(RouteNetlinkMessage::GetLink(message)) {
-            Ok(RouteNetlinkMessage::NewLink(message)) => {
-                let interface = describe(&message);
-                let xdp_features = self.xdp_features(interface.ifindex);
-                Ok(Some(Interface {
-                    xdp_features,
-                    ..interface
-                }))
-            }
+            Ok(RouteNetlinkMessage::NewLink(message)) => Ok(Some(message)),
             Ok(_) => Ok(None),
             Err(error) if is_absence(&error) => Ok(None),
             Err(error) => Err(error),
@@ -145,29 +201,81 @@ impl Netlink {
         self.features.as_mut()?.of(ifindex)
     }
 
+    /// Has something changed, with `flags` besides those of every change.
+    pub fn change(&mut self, change: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.send(change, NLM_F_ACK | flags)?;
+        match self.receive()? {
+            NetlinkPayload::Error(error) if error.code.is_none() => Ok(()),
+            NetlinkPayload::Error(error) => Err(error.to_io()),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// Everything of a kind. What this release cannot read is left out.
+    pub fn list(&mut self, question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+        self.send(question, NLM_F_DUMP)?;
+        let mut found = Vec::new();
+        loop {
+            let (bytes, _) = self.socket.recv_from_full()?;
+            for message in messages(&bytes) {
+                if message.header.sequence_number != self.sequence {
+                    continue;
+                }
+                match message.payload {
+                    NetlinkPayload::InnerMessage(message) => found.push(message),
+                    NetlinkPayload::Done(_) => return Ok(found),
+                    NetlinkPayload::Error(error) => return Err(error.to_io()),
+                    _ => return Err(io::ErrorKind::InvalidData.into()),
+                }
+            }
+        }
+    }
+
     fn ask(&mut self, question: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
+        self.send(question, 0)?;
+        match self.receive()? {
+            NetlinkPayload::InnerMessage(message) => Ok(message),
+            NetlinkPayload::Error(error) => Err(error.to_io()),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut request = NetlinkMessage::from(question);
-        request.header.flags = NLM_F_REQUEST;
+        let mut request = NetlinkMessage::from(message);
+        request.header.flags = NLM_F_REQUEST | flags;
         request.header.sequence_number = self.sequence;
         request.finalize();
         let mut bytes = vec![0; request.buffer_len()];
         request.serialize(&mut bytes);
-        self.socket.send(&bytes, 0)?;
+        self.socket.send(&bytes, 0).map(drop)
+    }
+
+    /// The one answer to what was sent last.
+    fn receive(&mut self) -> io::Result<NetlinkPayload<RouteNetlinkMessage>> {
         loop {
             let (answer, _) = self.socket.recv_from_full()?;
             let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-            if answer.header.sequence_number != self.sequence {
-                continue;
+            if answer.header.sequence_number == self.sequence {
+                return Ok(answer.payload);
             }
-            return match answer.payload {
-                NetlinkPayload::InnerMessage(message) => Ok(message),
-                NetlinkPayload::Error(error) => Err(error.to_io()),
-                _ => Err(io::ErrorKind::InvalidData.into()),
-            };
         }
     }
+}
+
+/// The messages of a datagram, without those that cannot be read.
+fn messages(
+    mut bytes: &[u8],
+) -> impl Iterator<Item = NetlinkMessage<RouteNetlinkMessage>> + use<'_> {
+    let pieces = std::iter::from_fn(move || {
+        let length: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
+        let length = (u32::from_ne_bytes(length) as usize).next_multiple_of(4);
+        let (piece, rest) = bytes.split_at(length.clamp(4, bytes.len()));
+        bytes = rest;
+        Some(piece)
+    });
+    pieces.filter_map(|piece| NetlinkMessage::deserialize(piece).ok())
 }
 
 fn is_absence(error: &io::Error) -> bool {
@@ -349,5 +457,33 @@ mod tests {
                 .expect("answered"),
             None
         );
+    }
+
+    #[test]
+    fn the_loopback_interface_is_among_all_interfaces() {
+        let mut netlink = Netlink::open().expect("a netlink socket needs no privilege");
+        let one = netlink.link("lo").expect("answered").expect("found");
+        let all = netlink.links().expect("answered");
+        let found = all
+            .iter()
+            .find(|link| link.interface.ifindex == one.interface.ifindex);
+        assert_eq!(found, Some(&one));
+        assert_eq!(netlink.link("no-such-if0").expect("answered"), None);
+    }
+
+    #[test]
+    fn a_datagram_ends_wherever_its_lengths_lead() {
+        let done = |length: u32| {
+            let mut bytes = vec![0; 20];
+            bytes[..4].copy_from_slice(&length.to_ne_bytes());
+            bytes[4] = libc::NLMSG_DONE as u8;
+            bytes
+        };
+        assert_eq!(messages(&[done(20), done(20)].concat()).count(), 2);
+        assert_eq!(messages(&[done(20), done(2_000)].concat()).count(), 1);
+        for length in [0, 3, 19, u32::MAX] {
+            assert_eq!(messages(&done(length)[..18]).count(), 0, "{length}");
+        }
+        assert_eq!(messages(&[1, 2, 3]).count(), 0);
     }
 }

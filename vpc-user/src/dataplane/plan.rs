@@ -4,7 +4,7 @@
 //! the entry that makes it reachable, and what makes an entry reachable is removed
 //! before the entry.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use vpc_common::{
     addr::{Addr, V4},
@@ -14,13 +14,13 @@ use vpc_common::{
 use super::{
     hook::{self, Known},
     images::{Compiled, Image, Images},
-    mirror::Mirror,
+    mirror::{Mirror, Named},
     netlink::{Interface, InterfaceKind},
     port,
     programs::LinkKind,
     step::{Plan, Problem, Step, members},
 };
-use crate::model::{Config, GroupConfig, Hook, HookWish, UplinkConfig};
+use crate::model::{Config, EniConfig, GroupConfig, Hook, HookWish, ObjectName, UplinkConfig};
 
 /// What the plan is made from, besides the configuration.
 pub struct Observed<'a> {
@@ -34,10 +34,27 @@ pub struct Observed<'a> {
     pub limits: &'a Limits,
 }
 
+/// How much of a configuration is compared.
+#[derive(Clone, Copy)]
+pub enum Scope<'a> {
+    /// All of it.
+    Everything,
+    /// These groups, and those whose rules or routes changed; nothing is taken away.
+    Groups(&'a BTreeSet<ObjectName>),
+}
+
 /// Computes the change from what is observed to what is configured.
-pub fn plan(config: &Config, observed: &Observed<'_>, images: &mut Images) -> Plan {
+pub fn plan(
+    config: &Config,
+    observed: &Observed<'_>,
+    images: &mut Images,
+    scope: Scope<'_>,
+) -> Plan {
     let mut planner = Planner {
         observed,
+        group_by_name: by_name(&observed.mirror.groups),
+        next_group: 0,
+        next_eni: 0,
         wanted_addresses: BTreeSet::new(),
         images: BTreeMap::new(),
         plan: Plan::default(),
@@ -47,13 +64,25 @@ pub fn plan(config: &Config, observed: &Observed<'_>, images: &mut Images) -> Pl
         uplinks: BTreeMap::new(),
         interfaces: BTreeMap::new(),
         enis: BTreeMap::new(),
+        taken: BTreeMap::new(),
         groups: BTreeMap::new(),
     };
-    for uplink in &config.uplinks {
-        planner.uplink(uplink);
-    }
     images.begin(config);
-    let groups: Vec<&GroupConfig> = config.groups.iter().collect();
+    let groups: Vec<&GroupConfig> = match scope {
+        Scope::Everything => {
+            for uplink in &config.uplinks {
+                planner.uplink(uplink);
+            }
+            config.groups.iter().collect()
+        }
+        Scope::Groups(names) => {
+            planner.known_uplinks();
+            let groups = config.groups.iter();
+            groups
+                .filter(|group| names.contains(&group.name) || images.is_stale(&group.name))
+                .collect()
+        }
+    };
     for (group, error) in images.compile(&groups, &planner.uplinks) {
         let (group, sentence) = (group.to_string(), error.to_string());
         planner
@@ -64,8 +93,10 @@ pub fn plan(config: &Config, observed: &Observed<'_>, images: &mut Images) -> Pl
     for group in groups {
         planner.group(group, images.of(&group.name));
     }
-    planner.leaving();
-    planner.removals();
+    if matches!(scope, Scope::Everything) {
+        planner.leaving();
+        planner.removals();
+    }
     planner.announcements();
     planner.plan.steps.append(&mut planner.last);
     planner.plan
@@ -80,6 +111,11 @@ fn eni_address(key: &EniKey) -> EniAddress {
 
 struct Planner<'a> {
     observed: &'a Observed<'a>,
+    group_by_name: HashMap<&'a str, u32>,
+    /// No index below this is free for a group, nor below the other for an ENI that is
+    /// the first of its index.
+    next_group: u32,
+    next_eni: u32,
     plan: Plan,
     /// Steps that come after everything else: attaching and announcing.
     last: Vec<Step>,
@@ -97,11 +133,27 @@ struct Planner<'a> {
     interfaces: BTreeMap<u32, String>,
     /// Wanted ENIs: index → key and name.
     enis: BTreeMap<u32, (EniKey, String)>,
+    /// The same by address.
+    taken: BTreeMap<EniAddress, u32>,
     /// Wanted groups: index → name.
     groups: BTreeMap<u32, String>,
 }
 
+fn by_name<T>(entries: &BTreeMap<u32, Named<T>>) -> HashMap<&str, u32> {
+    let entries = entries.iter();
+    entries
+        .map(|(index, entry)| (entry.name.as_str(), *index))
+        .collect()
+}
+
 impl<'a> Planner<'a> {
+    /// Uplinks as they are.
+    fn known_uplinks(&mut self) {
+        let uplinks = self.observed.mirror.uplinks.iter();
+        let uplinks = uplinks.map(|(index, uplink)| (uplink.name.clone(), *index));
+        self.uplinks = uplinks.collect();
+    }
+
     fn uplink(&mut self, config: &UplinkConfig) {
         let (mirror, name) = (self.observed.mirror, config.name.as_str());
         let existing = mirror.uplink(name);
@@ -240,10 +292,14 @@ impl<'a> Planner<'a> {
         };
         let mirror = self.observed.mirror;
         let limit = self.observed.limits.enis;
-        let Some(index) = mirror.group(name).or_else(|| {
-            (0..limit).find(|index| {
+        let existing = self.group_by_name.get(name).copied();
+        let Some(index) = existing.or_else(|| {
+            let is_free = |index: &u32| {
                 !mirror.groups.contains_key(index) && !self.groups.contains_key(index)
-            })
+            };
+            let found = (self.next_group..limit).find(is_free)?;
+            self.next_group = found;
+            Some(found)
         }) else {
             let object = format!("group {name}");
             return self.plan.problems.push(Problem::Full {
@@ -258,9 +314,10 @@ impl<'a> Planner<'a> {
             reserved: 0,
             enis: [0; GROUP_ENIS],
         };
-        for (number, address) in config.addresses.iter().take(GROUP_ENIS).enumerate() {
-            let address = V4::new(address.octets());
-            match self.eni(config, uplink, number, address) {
+        let (draining, serving): (Vec<_>, Vec<_>) =
+            config.enis.iter().partition(|eni| eni.draining);
+        for (number, eni) in serving.into_iter().take(GROUP_ENIS).enumerate() {
+            match self.eni(config, uplink, number, eni) {
                 Ok(eni) => {
                     group.enis[group.count as usize] = eni;
                     group.count += 1;
@@ -268,8 +325,10 @@ impl<'a> Planner<'a> {
                 Err(problem) => self.plan.problems.push(problem),
             }
         }
-        self.policy(config, members(&group), policy);
-        if mirror.group(name).is_none() {
+        let mut enis = members(&group).to_vec();
+        enis.extend(draining.iter().filter_map(|eni| self.draining(uplink, eni)));
+        self.policy(config, &enis, policy);
+        if existing.is_none() {
             let key = NameKey {
                 kind: NameKey::GROUP,
                 index,
@@ -322,34 +381,57 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// An ENI that takes no new flows, while it has open ones or a group leads to it: it
+    /// stays as it is, but goes by the rules as they are. Its index.
+    fn draining(&mut self, uplink: u32, eni: &EniConfig) -> Option<u32> {
+        let mirror = self.observed.mirror;
+        let key = EniKey::new(uplink, Addr::from_v4(V4::new(eni.address.octets())));
+        let index = self.existing_eni(&key)?;
+        let is_reachable = || {
+            let mut groups = mirror.groups.values();
+            groups.any(|group| members(&group.value).contains(&index))
+        };
+        if !self.observed.busy.contains(&index) && !is_reachable() {
+            return None;
+        }
+        self.enis
+            .insert(index, (key, mirror.enis.get(&index)?.name.clone()));
+        self.taken.insert(eni_address(&key), index);
+        Some(index)
+    }
+
+    /// The ENI with an address on an uplink, wherever the tables know it from.
+    fn existing_eni(&self, key: &EniKey) -> Option<u32> {
+        let mirror = self.observed.mirror;
+        let known = mirror.eni_by_address.get(key);
+        let known = known.filter(|eni| !eni.is_peered()).map(|eni| eni.index());
+        known.or_else(|| {
+            let same = |eni: &Eni| eni.uplink == key.uplink && eni.address == key.address;
+            let mut enis = mirror.enis.iter();
+            enis.find(|(_, eni)| same(&eni.value))
+                .map(|(index, _)| *index)
+        })
+    }
+
     fn eni(
         &mut self,
         config: &GroupConfig,
         uplink: u32,
         number: usize,
-        address: V4,
+        eni: &EniConfig,
     ) -> Result<u32, Problem> {
         let mirror = self.observed.mirror;
+        let address = V4::new(eni.address.octets());
         let key = EniKey::new(uplink, Addr::from_v4(address));
-        if let Some((_, eni)) = self.enis.values().find(|(taken, _)| *taken == key) {
-            let (group, eni) = (config.name.to_string(), eni.clone());
+        if let Some(index) = self.taken.get(&eni_address(&key)) {
+            let eni = self.enis.get(index).map(|(_, name)| name.clone());
             return Err(Problem::AddressTaken {
-                group,
+                group: config.name.to_string(),
                 address,
-                eni,
+                eni: eni.unwrap_or_default(),
             });
         }
-        let by_value = || {
-            let same = |eni: &Eni| eni.uplink == uplink && eni.address == key.address;
-            mirror
-                .enis
-                .iter()
-                .find(|(_, eni)| same(&eni.value))
-                .map(|(index, _)| *index)
-        };
-        let known = mirror.eni_by_address.get(&key);
-        let known = known.filter(|eni| !eni.is_peered()).map(|eni| eni.index());
-        let existing = known.or_else(by_value);
+        let existing = self.existing_eni(&key);
         let index = existing
             .or_else(|| self.free_eni())
             .ok_or_else(|| Problem::Full {
@@ -357,7 +439,10 @@ impl<'a> Planner<'a> {
                 table: "enis",
                 limit: self.observed.limits.enis,
             })?;
-        let name = format!("{}-{number}", config.name);
+        let name = eni.name.as_ref().map_or_else(
+            || format!("{}-{number}", config.name),
+            ObjectName::to_string,
+        );
         let (before, after) = (mirror.enis.get(&index), eni_entry(config, uplink, address));
         if before.is_none_or(|before| before.name != name) {
             let key = NameKey {
@@ -372,6 +457,7 @@ impl<'a> Planner<'a> {
             self.plan.steps.push(Step::BumpGeneration(index));
         }
         self.enis.insert(index, (key, name));
+        self.taken.insert(eni_address(&key), index);
         Ok(index)
     }
 
@@ -385,7 +471,7 @@ impl<'a> Planner<'a> {
     }
 
     /// An index that was never used, or else any that is free and at rest.
-    fn free_eni(&self) -> Option<u32> {
+    fn free_eni(&mut self) -> Option<u32> {
         let mirror = self.observed.mirror;
         let is_free = |index: &u32| {
             !mirror.enis.contains_key(index)
@@ -394,8 +480,13 @@ impl<'a> Planner<'a> {
         };
         let generation = |index: u32| mirror.generations.get(index as usize).copied().unwrap_or(0);
         let limit = self.observed.limits.enis;
-        let fresh = (0..limit).find(|index| is_free(index) && generation(*index) == 0);
-        fresh.or_else(|| (0..limit).find(is_free))
+        let is_fresh = |index: &u32| is_free(index) && generation(*index) == 0;
+        if let Some(fresh) = (self.next_eni..limit).find(is_fresh) {
+            self.next_eni = fresh;
+            return Some(fresh);
+        }
+        self.next_eni = limit;
+        (0..limit).find(is_free)
     }
 
     /// An ENI that left its group still carries flows, and they go by the group's rules.

@@ -44,14 +44,15 @@ fn config(addresses: &[[u8; 4]]) -> Config {
             subnet: Ipv4Addr::new(10, 0, 0, 0),
             prefix_len: 24,
             router: None,
-            addresses: addresses
+            enis: addresses
                 .iter()
-                .map(|octets| Ipv4Addr::from(*octets))
+                .map(|octets| Ipv4Addr::from(*octets).into())
                 .collect(),
             timeouts: Timeouts::AWS,
             connections: 65_000,
         }],
         network: Network::default(),
+        control: None,
     }
 }
 
@@ -101,6 +102,7 @@ impl Host {
                 limits: &LIMITS,
             },
             &mut Images::default(),
+            Scope::Everything,
         )
     }
 

@@ -108,9 +108,10 @@ impl Policies {
         }
         for eni in enis {
             let before = self.runs.insert(*eni, run);
+            // Nobody goes by what was not there.
+            self.unsettled |= before.is_some();
             self.retire(before);
         }
-        self.unsettled = true;
         Ok(())
     }
 
@@ -141,6 +142,16 @@ impl Policies {
             self.arena.give(run);
         }
         Ok(())
+    }
+
+    /// Where an ENI's policy is.
+    pub fn run_of_eni(&self, eni: u32) -> Option<u32> {
+        self.runs.get(&eni).copied()
+    }
+
+    /// Returns once every program that runs now has ended.
+    pub fn wait(&self) -> io::Result<()> {
+        self.grace.wait()
     }
 
     /// Words in use.

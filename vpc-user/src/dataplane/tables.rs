@@ -165,6 +165,16 @@ pub struct Ports {
 }
 
 impl Ports {
+    /// Whether an interface is entered for both hooks.
+    pub fn are(&self, index: u32, ifindex: u32) -> bool {
+        let holds = |table: &DevMap<MapData>| {
+            table
+                .get(index, 0)
+                .is_ok_and(|entry| entry.if_index == ifindex)
+        };
+        holds(&self.tc) && holds(&self.xdp)
+    }
+
     /// Enters an interface; 0 = none.
     pub fn set(&mut self, index: u32, ifindex: u32) -> Result<(), XdpMapError> {
         self.tc.set(index, ifindex, None, 0)?;

@@ -4,7 +4,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::model::{
-    Config, Destination, GroupConfig, Network, ObjectName, Peer, RouteTable, SecurityGroup, Target,
+    Config, Destination, GroupConfig, Network, ObjectName, Peer, RouteTable, SecurityGroup, Subnet,
+    Target,
 };
 
 /// The groups of `after` whose source may differ from what it was with `before`; those
@@ -84,10 +85,6 @@ impl Differences {
     /// that were compared.
     pub fn affected(&self, before: &Config, after: &Config) -> BTreeSet<ObjectName> {
         let groups = after.groups.iter();
-        // Few, and most of the rest hangs on them.
-        if !self.vpcs.is_empty() || !self.peerings.is_empty() {
-            return groups.map(|group| group.name.clone()).collect();
-        }
         let changes = Changes::between(self, before, after);
         let affected = groups.filter(|group| changes.concern(group));
         affected.map(|group| group.name.clone()).collect()
@@ -128,13 +125,15 @@ fn replace<T: Clone>(before: &mut Vec<T>, after: &[T], places: &[usize]) {
 
 /// Names of what is not as it was, by kind.
 struct Changes<'c> {
+    /// With those that they are peered with, whose routes lead there.
+    vpcs: HashSet<&'c ObjectName>,
     groups: HashSet<&'c ObjectName>,
     subnets: HashSet<&'c ObjectName>,
     security_groups: HashSet<&'c ObjectName>,
     network_acls: HashSet<&'c ObjectName>,
     route_tables: HashSet<&'c ObjectName>,
-    /// The ACL and the route table of each subnet.
-    places: HashMap<&'c ObjectName, (&'c ObjectName, &'c ObjectName)>,
+    /// Each subnet as it is.
+    places: HashMap<&'c ObjectName, &'c Subnet>,
 }
 
 impl<'c> Changes<'c> {
@@ -162,16 +161,18 @@ impl<'c> Changes<'c> {
                 route_tables.insert(&table.name);
             }
         }
-        let place = |subnet: &'c crate::model::Subnet| {
-            (&subnet.name, (&subnet.network_acl, &subnet.route_table))
-        };
+        let vpcs = changed(&at.vpcs, (&*old.vpcs, &*new.vpcs), |vpc| &vpc.name);
+        let peerings = changed(&at.peerings, (&*old.peerings, &*new.peerings), |it| {
+            &it.name
+        });
         Self {
+            vpcs: with_peers(&vpcs, &peerings, [old, new]),
             groups,
             subnets: changed(&at.subnets, subnets, |subnet| &subnet.name),
             security_groups,
             network_acls,
             route_tables,
-            places: new.subnets.iter().map(place).collect(),
+            places: new.subnets.iter().map(|it| (&it.name, it)).collect(),
         }
     }
 
@@ -189,14 +190,31 @@ impl<'c> Changes<'c> {
         let Some(subnet) = &group.subnet_name else {
             return false;
         };
-        let (acl, table) = match self.places.get(subnet) {
-            Some((acl, table)) => (acl, table),
-            None => return true,
+        let Some(place) = self.places.get(subnet) else {
+            return true;
         };
         self.subnets.contains(subnet)
-            || self.network_acls.contains(acl)
-            || self.route_tables.contains(table)
+            || self.vpcs.contains(&place.vpc)
+            || self.network_acls.contains(&place.network_acl)
+            || self.route_tables.contains(&place.route_table)
     }
+}
+
+/// The VPCs that changed, whose peering connections changed, or that are peered with one
+/// that changed.
+fn with_peers<'c>(
+    vpcs: &HashSet<&'c ObjectName>,
+    peerings: &HashSet<&'c ObjectName>,
+    networks: [&'c Network; 2],
+) -> HashSet<&'c ObjectName> {
+    let mut all = vpcs.clone();
+    for peering in networks.iter().flat_map(|network| &network.peerings) {
+        let ends = &peering.vpcs;
+        if peerings.contains(&peering.name) || ends.iter().any(|vpc| vpcs.contains(vpc)) {
+            all.extend(ends);
+        }
+    }
+    all
 }
 
 /// Names of what is in one list only, or differs. What was only moved does not count.

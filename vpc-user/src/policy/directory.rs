@@ -69,7 +69,7 @@ fn members(config: &Config) -> HashMap<ObjectName, Members> {
     for group in &config.groups {
         for name in &group.security_groups {
             let members = members.entry(name.clone()).or_default();
-            let addresses = group.addresses.iter().copied().map(Ipv4Net::from);
+            let addresses = group.enis.iter().map(|eni| Ipv4Net::from(eni.address));
             members.addresses.extend(addresses);
         }
     }

@@ -247,7 +247,7 @@ fn eni_group(subnet: &Subnet, number: u32, security_groups: std::ops::Range<u32>
         subnet: subnet.cidr.network(),
         prefix_len: subnet.cidr.prefix_len(),
         router: subnet.router,
-        addresses: vec![Ipv4Addr::from(u32::from(subnet.cidr.network()) + 10)],
+        enis: vec![Ipv4Addr::from(u32::from(subnet.cidr.network()) + 10).into()],
         timeouts: Timeouts::AWS,
         connections: 65_000,
     }

@@ -12,7 +12,7 @@ use crate::{
 /// tables of the kernel are sized for it.
 const QUOTA_MAX: i64 = 10_000;
 
-pub(super) fn quotas(raw: &RawQuotas) -> Checked<Quotas> {
+pub(in crate::config) fn quotas(raw: &RawQuotas) -> Checked<Quotas> {
     let place = Place::quotas();
     let mut quotas = Quotas::default();
     macro_rules! read {

@@ -81,7 +81,7 @@ fn group(own: &str, subnet: &Subnet, security_groups: &[&str]) -> GroupConfig {
         subnet: subnet.cidr.network(),
         prefix_len: subnet.cidr.prefix_len(),
         router: subnet.router,
-        addresses: vec![Ipv4Addr::from(u32::from(subnet.cidr.network()) + 10)],
+        enis: vec![Ipv4Addr::from(u32::from(subnet.cidr.network()) + 10).into()],
         timeouts: Timeouts::AWS,
         connections: 65_000,
     }
@@ -96,6 +96,7 @@ fn config(network: Network, groups: Vec<GroupConfig>) -> Config {
         uplinks: Vec::new(),
         groups,
         network,
+        control: None,
     }
 }
 

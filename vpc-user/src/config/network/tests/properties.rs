@@ -236,7 +236,10 @@ impl Tenant {
             subnet: subnet.cidr.addr(),
             prefix_len: subnet.cidr.prefix_len(),
             router,
-            addresses: hosts.take(16).map(|host| address(20 + host)).collect(),
+            enis: hosts
+                .take(16)
+                .map(|host| address(20 + host).into())
+                .collect(),
             timeouts: Timeouts::AWS,
             connections: 65_000,
         });
@@ -254,7 +257,7 @@ fn plain_group(dice: &mut Dice) -> GroupConfig {
         subnet: Ipv4Addr::new(192, 168, 0, 0),
         prefix_len: 24,
         router: dice.heads().then_some(Ipv4Addr::new(192, 168, 0, 1)),
-        addresses: vec![Ipv4Addr::new(192, 168, 0, 2)],
+        enis: vec![Ipv4Addr::new(192, 168, 0, 2).into()],
         timeouts: Timeouts::RFC,
         connections: 1,
     }
@@ -277,6 +280,7 @@ fn config(numbers: Vec<u16>) -> Config {
         tc: TcAttachment::Auto,
         uplinks: (0..2).map(uplink).collect(),
         groups: Vec::new(),
+        control: None,
         network: Network {
             quotas: dice.quotas(),
             ..Network::default()

@@ -1,0 +1,255 @@
+//! What the control plane takes: a real agent with a store on disk, asked over its socket.
+
+use std::{
+    fmt::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
+    net::{Ipv4Addr, UdpSocket},
+    os::unix::net::UnixStream,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+use vpc_common::drop::DropReason;
+use vpc_user::model::{FunctionAttachRequest, ObjectName, Request, Response};
+
+use super::{Figures, figures::median};
+use crate::{
+    echo::{udp_exchange, udp_socket},
+    functions::{Functions, network, tenant},
+    topology::RESOURCE,
+    world::ECHO,
+};
+
+/// Environments that are attached.
+const ENVIRONMENTS: usize = 10_000;
+/// Of those the first and the last that are compared.
+const ENDS: usize = 500;
+/// Tenants of the large state, functions and ENIs of each.
+const TENANTS: usize = 1_000;
+const ENIS_PER_TENANT: usize = 4;
+/// Flows that are open across a restart.
+const FLOWS: u32 = 100_000;
+
+/// One sample of each figure.
+pub fn measure(figures: &mut Figures) {
+    first_packet(figures);
+    large_state(figures);
+    restart(figures);
+}
+
+/// From the command that needs a new ENI to the first answer through it.
+fn first_packet(figures: &mut Figures) {
+    let functions = Functions::start(&["blue"], 1, "");
+    functions.apply(&network("blue"));
+    let id = |kind, name| functions.one(kind, name).id;
+    let members = json!({
+        "FunctionName": "blue",
+        "Role": id("role", "blue"),
+        "VpcConfig": {
+            "SubnetIds": [id("subnet", "blue-a")],
+            "SecurityGroupIds": [id("security-group", "blue-web")],
+        },
+    });
+    let env = functions.world.env(0);
+    let socket = env
+        .run(|| udp_socket((RESOURCE, ECHO.port())))
+        .expect("socket");
+    let start = Instant::now();
+    functions
+        .call("lambda", "CreateFunction", members)
+        .expect("created");
+    while functions.function("blue")["State"] != "Active" {}
+    functions.attach(0, "blue");
+    udp_exchange(&socket, b"the first").expect("an answer");
+    figures.sample(
+        "control.new_eni_first_packet_ms",
+        milliseconds(start.elapsed()),
+    );
+}
+
+/// Attaching to a large state, and keeping the tables as it has them.
+fn large_state(figures: &mut Figures) {
+    let functions = Functions::start_as(&["blue"], 0, &large_quotas(), |plan| {
+        plan.environment_limit = ENVIRONMENTS as u32 + 16;
+        plan.eni_limit = (TENANTS * ENIS_PER_TENANT) as u32 + 16;
+    });
+    functions.apply(&tenant("blue"));
+    for tenants in (0..TENANTS).collect::<Vec<_>>().chunks(100) {
+        let text: String = tenants.iter().map(|number| small_tenant(*number)).collect();
+        functions.apply(&text);
+    }
+    functions.await_active("blue");
+    make_links(&functions);
+    let mut connection = Connection::open(&functions);
+    let begun = Instant::now();
+    let mut taken = Vec::with_capacity(ENVIRONMENTS);
+    for number in 0..ENVIRONMENTS {
+        let request = attach_request(number);
+        let start = Instant::now();
+        let answer = connection.ask(&request);
+        taken.push(microseconds(start.elapsed()));
+        assert!(matches!(answer, Response::Environment(_)), "{answer:?}");
+    }
+    figures.sample("control.attach_10k_s", begun.elapsed().as_secs_f64());
+    let (first, last) = (&taken[..ENDS], &taken[ENVIRONMENTS - ENDS..]);
+    figures.sample("control.last_over_first", median(last) / median(first));
+    taken.sort_by(f64::total_cmp);
+    figures.sample("control.attach_p99_us", taken[ENVIRONMENTS * 99 / 100]);
+    let start = Instant::now();
+    functions.world.reload().expect("reloaded");
+    figures.sample("control.full_reconcile_ms", milliseconds(start.elapsed()));
+    let group = functions.one("security-group", "t7-web").id;
+    let rule = json!({
+        "GroupId": group,
+        "IpPermissions": [{
+            "IpProtocol": "tcp", "FromPort": 443, "ToPort": 443,
+            "IpRanges": [{ "CidrIp": "192.0.2.0/24" }],
+        }],
+    });
+    let start = Instant::now();
+    functions
+        .call("ec2", "AuthorizeSecurityGroupEgress", rule)
+        .expect("authorized");
+    figures.sample("control.one_change_ms", milliseconds(start.elapsed()));
+}
+
+/// An agent that is killed and started again under open flows.
+fn restart(figures: &mut Figures) {
+    let mut functions = Functions::start_as(&["blue"], 2, "", |plan| plan.flows = 262_144);
+    functions.apply(&tenant("blue"));
+    functions.await_active("blue");
+    for environment in 0..2 {
+        functions.attach(environment, "blue");
+        let env = functions.world.env(environment);
+        env.run(|| open_flows(FLOWS / 2));
+    }
+    let open = functions.world.status().flows;
+    assert!(open >= u64::from(FLOWS), "{open} flows are open");
+    assert_eq!(functions.world.drop_count(DropReason::PortsExhausted), 0);
+    let stop = AtomicBool::new(false);
+    let (sent, answered) = (AtomicU64::new(0), AtomicU64::new(0));
+    let socket = functions
+        .world
+        .env(0)
+        .run(|| udp_socket((RESOURCE, ECHO.port())));
+    let socket = socket.expect("socket");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                sent.fetch_add(1, Ordering::Relaxed);
+                if udp_exchange(&socket, b"still there?").is_ok() {
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        functions.world.stop_agent(Signal::SIGKILL);
+        let start = Instant::now();
+        functions.world.start_agent();
+        figures.sample("control.restart_ms", milliseconds(start.elapsed()));
+        stop.store(true, Ordering::Relaxed);
+    });
+    let lost = sent.load(Ordering::Relaxed) - answered.load(Ordering::Relaxed);
+    figures.sample("control.restart_lost_packets", lost as f64);
+}
+
+/// Quotas that let a single account have a thousand tenants.
+fn large_quotas() -> String {
+    "vpcs = 2000\nhyperplane_enis_per_vpc = 1000\ninterfaces_per_zone = 10000\n\
+     [quotas]\nsecurity_groups = 10000\n"
+        .to_owned()
+}
+
+/// A VPC with four subnets and a function in each.
+fn small_tenant(number: usize) -> String {
+    let (high, low) = (number / 256, number % 256);
+    let mut text = format!(
+        "[[vpc]]\nname = \"t{number}\"\ncidr = [\"172.{}.{low}.0/24\"]\nuplink = \"blue\"\n\
+         local = \"on-link\"\n\
+         [[security_group]]\nname = \"t{number}-web\"\nvpc = \"t{number}\"\n\
+         [[role]]\nname = \"t{number}\"\nmanaged = [\"AWSLambdaVPCAccessExecutionRole\"]\n",
+        16 + high
+    );
+    for part in 0..ENIS_PER_TENANT {
+        let _ = write!(
+            text,
+            "[[subnet]]\nname = \"t{number}-{part}\"\nvpc = \"t{number}\"\n\
+             cidr = \"172.{}.{low}.{}/28\"\n\
+             [[function]]\nname = \"t{number}-{part}\"\nrole = \"t{number}\"\n\
+             subnets = [\"t{number}-{part}\"]\nsecurity_groups = [\"t{number}-web\"]\n",
+            16 + high,
+            part * 16
+        );
+    }
+    text
+}
+
+/// Both ends of every environment's link; the far ends lie idle.
+fn make_links(functions: &Functions) {
+    for numbers in (0..ENVIRONMENTS).collect::<Vec<_>>().chunks(1_000) {
+        let mut lines = String::new();
+        for number in numbers {
+            let _ = writeln!(lines, "link add e{number} type veth peer name f{number}");
+            let _ = writeln!(lines, "link set e{number} up");
+            let _ = writeln!(lines, "link set f{number} up");
+        }
+        functions.world.host().ip_batch(&lines);
+    }
+}
+
+fn attach_request(number: usize) -> Request {
+    let request = json!({
+        "name": ObjectName::new(format!("e{number}")).expect("a name"),
+        "function": "blue",
+        "interface": format!("e{number}"),
+        "mac": "02:00:00:00:00:02",
+    });
+    let request: FunctionAttachRequest = serde_json::from_value(request).expect("a request");
+    Request::AttachFunction(request)
+}
+
+/// Opens flows of one datagram each, and waits for their answers.
+fn open_flows(count: u32) {
+    let mut buffer = [0; 64];
+    for _ in 0..count {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("bind");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .expect("timeout");
+        socket.send_to(b"x", (RESOURCE, ECHO.port())).expect("send");
+        socket.recv(&mut buffer).expect("an answer");
+    }
+}
+
+/// A connection to the agent that stays open.
+struct Connection {
+    reader: BufReader<UnixStream>,
+}
+
+impl Connection {
+    fn open(functions: &Functions) -> Self {
+        let stream = UnixStream::connect(functions.world.socket()).expect("connect");
+        Self {
+            reader: BufReader::new(stream),
+        }
+    }
+
+    fn ask(&mut self, request: &Request) -> Response {
+        let mut line = serde_json::to_vec(request).expect("JSON");
+        line.push(b'\n');
+        self.reader.get_mut().write_all(&line).expect("ask");
+        let mut answer = String::new();
+        self.reader.read_line(&mut answer).expect("an answer");
+        serde_json::from_str(&answer).expect("a response")
+    }
+}
+
+fn milliseconds(elapsed: Duration) -> f64 {
+    elapsed.as_secs_f64() * 1e3
+}
+
+fn microseconds(elapsed: Duration) -> f64 {
+    elapsed.as_secs_f64() * 1e6
+}

@@ -1,0 +1,3 @@
+//! Functions, their ENIs and environments, through a real agent, kernel and sockets.
+
+mod life;

@@ -1,0 +1,624 @@
+//! The control plane as the agent runs it: one command at a time, each kept by the store
+//! before it is acknowledged, and the data plane brought after it. What the data plane
+//! then reports is a command in turn, until nothing moves any more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read as _,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::Value;
+
+use crate::{
+    control::{
+        self, Account, ApiError, Caller, Change, Command, Context, Desired, Entropy, Id, Key,
+        Record, Settings, State, Time, Transaction,
+        life::{AttachEnvironment, Event},
+        resource::{EniPhase, Environment, Interface, Subnet},
+        store::{RedbStore, Revision, Store, StoreError},
+    },
+    dataplane::{Applied, AttachError, Dataplane, Move},
+    model::{
+        AttachRequest, Config, ControlConfig, EnvironmentInfo, FunctionAttachRequest, ObjectName,
+    },
+};
+
+/// Commands that one command may lead to, one after the other.
+const ROUNDS: usize = 16;
+/// How often it is looked whether an ENI has come or gone, while one has to.
+const SETTLING_PERIOD: Duration = Duration::from_secs(1);
+/// Full passes that an ENI beside another has carried nothing at until it goes.
+const IDLE_PASSES: u32 = 2;
+
+/// Why the control plane did not do what it was asked. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Refused, as AWS would.
+    #[error(transparent)]
+    Refused(#[from] ApiError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The interface or the tables.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// A state that cannot be written down.
+    #[error("the state cannot be written as JSON ({0})")]
+    Json(#[from] serde_json::Error),
+    /// No random numbers.
+    #[error("the kernel gives no random numbers ({0}): see whether /dev/urandom is there")]
+    Entropy(#[from] std::io::Error),
+}
+
+/// The state, where it is kept, and what it makes of the data plane.
+pub struct ControlPlane {
+    state: State,
+    store: Box<dyn Store>,
+    revision: Revision,
+    settings: Settings,
+    desired: Desired,
+    /// ENIs that the data plane has yet to learn or to forget.
+    unsettled: BTreeSet<Id>,
+    /// ENIs beside others that carry nothing, and at how many passes so far.
+    idle: BTreeMap<Id, u32>,
+    /// Something is to be taken away, which a full pass does.
+    pass_due: bool,
+}
+
+impl ControlPlane {
+    /// Opens the store. `host` has what does not come from it.
+    pub fn open(config: &ControlConfig, host: &Config) -> Result<Self, StoreError> {
+        let store = RedbStore::open(&config.store)?;
+        let (state, revision) = store.load()?;
+        let settings = config.settings.clone();
+        let unsettled = state.all::<Interface>().filter(|eni| is_unsettled(eni));
+        let unsettled = unsettled.map(|eni| eni.network_interface_id.clone());
+        Ok(Self {
+            desired: Desired::new(&state, host, settings.clone()),
+            unsettled: unsettled.collect(),
+            state,
+            store: Box::new(store),
+            revision,
+            settings,
+            idle: BTreeMap::new(),
+            pass_due: true,
+        })
+    }
+
+    /// What the data plane is to hold.
+    pub const fn config(&self) -> &Config {
+        self.desired.config()
+    }
+
+    /// The state.
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The state's revision.
+    pub const fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Takes what does not come from the state as it is now.
+    pub fn set_host(&mut self, host: &Config) {
+        if let Some(control) = &host.control {
+            self.settings = control.settings.clone();
+        }
+        self.desired = Desired::new(&self.state, host, self.settings.clone());
+        self.pass_due = true;
+    }
+
+    /// Whether something is to be taken away, which a full pass does.
+    pub const fn pass_due(&self) -> bool {
+        self.pass_due
+    }
+
+    /// How long until the next [`ControlPlane::tick`]; `None`: nothing depends on time.
+    pub fn patience(&self) -> Option<Duration> {
+        let due = control::next_tick(&self.state, &self.settings);
+        let due = due.map(|due| due.since(now()));
+        let settling = (!self.unsettled.is_empty()).then_some(SETTLING_PERIOD);
+        due.into_iter().chain(settling).min()
+    }
+
+    /// Carries a command out for an account.
+    pub fn carry_out(
+        &mut self,
+        dataplane: &mut Dataplane,
+        command: &Command,
+        account: Account,
+    ) -> Result<Value, ControlError> {
+        let (answer, changes) = self.decide(account, |transaction, context| {
+            Ok(control::decide(transaction, command, context)?)
+        })?;
+        self.follow(dataplane, changes);
+        Ok(answer?)
+    }
+
+    /// Carries several changes out as one.
+    pub fn carry_out_all<T>(
+        &mut self,
+        dataplane: &mut Dataplane,
+        account: Account,
+        decide: impl FnOnce(&mut Transaction<'_>, &mut Context) -> Result<T, ControlError>,
+    ) -> Result<T, ControlError> {
+        let (answer, changes) = self.decide(account, decide)?;
+        self.follow(dataplane, changes);
+        Ok(answer)
+    }
+
+    /// What changes would be made, without making any.
+    pub fn rehearse<T>(
+        &mut self,
+        account: Account,
+        decide: impl FnOnce(&mut Transaction<'_>, &mut Context) -> Result<T, ControlError>,
+    ) -> Result<T, ControlError> {
+        let mut context = context(&self.settings, account)?;
+        decide(&mut Transaction::new(&mut self.state), &mut context)
+    }
+
+    /// Decides, and keeps what was decided. Refused or not kept, nothing has changed.
+    fn decide<T>(
+        &mut self,
+        account: Account,
+        decide: impl FnOnce(&mut Transaction<'_>, &mut Context) -> Result<T, ControlError>,
+    ) -> Result<(T, Vec<Change>), ControlError> {
+        let mut context = context(&self.settings, account)?;
+        let mut transaction = Transaction::new(&mut self.state);
+        let answer = decide(&mut transaction, &mut context)?;
+        let changes = transaction.changes();
+        if !changes.is_empty() {
+            self.revision = self.store.commit(self.revision, &changes)?;
+        }
+        transaction.commit();
+        Ok((answer, changes))
+    }
+
+    /// Attaches an environment of a function: refused unless it can be invoked.
+    pub fn attach(
+        &mut self,
+        dataplane: &mut Dataplane,
+        request: &FunctionAttachRequest,
+    ) -> Result<EnvironmentInfo, ControlError> {
+        let event = Event::AttachEnvironment(AttachEnvironment::from(request));
+        let mut attached = None;
+        let decided = self.decide(request.account, |transaction, context| {
+            let answer = control::decide(transaction, &Command::Life(event), context)?;
+            if answer.is_ok()
+                && let Some(environment) = transaction.get::<Environment>(request.name.as_str())
+            {
+                let request = request.of_group(&environment.eni_group);
+                attached = Some(dataplane.attach(&request)?);
+            }
+            Ok(answer)
+        });
+        let (answer, changes) = match decided {
+            Ok(decided) => decided,
+            Err(error) => {
+                // It was not kept: it never was.
+                if attached.is_some()
+                    && let Err(error) = dataplane.detach(&request.name)
+                {
+                    tracing::warn!(%error, "an attach was not undone");
+                }
+                return Err(error);
+            }
+        };
+        self.follow(dataplane, changes);
+        answer?;
+        let gone = || AttachError::Unknown {
+            name: request.name.clone(),
+        };
+        attached.ok_or_else(|| gone().into())
+    }
+
+    /// Detaches an environment of a function.
+    pub fn detach(
+        &mut self,
+        dataplane: &mut Dataplane,
+        name: &ObjectName,
+    ) -> Result<EnvironmentInfo, ControlError> {
+        let known = self.state.get::<Environment>(name.as_str());
+        let Some(account) = known.map(|environment| environment.owner_id) else {
+            return Ok(dataplane.detach(name)?);
+        };
+        let event = Event::DetachEnvironment {
+            environment_id: name.clone(),
+        };
+        let (info, changes) = self.decide(account, |transaction, context| {
+            control::decide(transaction, &Command::Life(event), context)??;
+            Ok(dataplane.detach(name)?)
+        })?;
+        self.follow(dataplane, changes);
+        Ok(info)
+    }
+
+    /// Brings environments of the state and of the data plane together after a start:
+    /// what only one of the two knows is gone.
+    pub fn reconcile_environments(&mut self, dataplane: &mut Dataplane) {
+        let attached: BTreeSet<String> = dataplane.environment_names().map(str::to_owned).collect();
+        let known: BTreeSet<String> = self
+            .state
+            .all::<Environment>()
+            .map(|environment| environment.environment_id.to_string())
+            .collect();
+        for name in attached.difference(&known) {
+            let Ok(name) = ObjectName::new(name.clone()) else {
+                continue;
+            };
+            match dataplane.detach(&name) {
+                Ok(_) => tracing::warn!(environment = %name, "nobody attached it: detached"),
+                Err(error) => tracing::warn!(%error, "an unknown environment stays for now"),
+            }
+        }
+        let gone = known.difference(&attached).cloned().collect();
+        self.lost(dataplane, gone);
+    }
+
+    /// Environments whose interface is gone.
+    pub fn lost(&mut self, dataplane: &mut Dataplane, names: Vec<String>) {
+        let events = names.into_iter().filter_map(|name| {
+            let environment = self.state.get::<Environment>(&name)?;
+            Some(Event::DetachEnvironment {
+                environment_id: environment.environment_id.clone(),
+            })
+        });
+        let events = events.collect();
+        self.report(dataplane, events);
+    }
+
+    /// An ENI is nearly full.
+    pub fn high_water(&mut self, dataplane: &mut Dataplane, eni: &str) {
+        if let Ok(network_interface_id) = Id::new(eni) {
+            let event = Event::EniHighWater {
+                network_interface_id,
+            };
+            self.report(dataplane, vec![event]);
+        }
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, dataplane: &mut Dataplane) {
+        let mut loads = dataplane.eni_loads();
+        let drained = loads.any(|load| load.connections == 0 && self.is_draining(load.name));
+        drop(loads);
+        self.pass_due |= drained;
+        self.end_overdue(dataplane);
+        self.report(dataplane, vec![Event::Tick]);
+    }
+
+    fn is_draining(&self, eni: &str) -> bool {
+        let eni = self.state.get::<Interface>(eni);
+        eni.and_then(Interface::phase) == Some(EniPhase::Draining)
+    }
+
+    /// Makes everything as desired, and takes note of what came of it.
+    pub fn pass(&mut self, dataplane: &mut Dataplane) -> Applied {
+        self.pass_due = false;
+        self.end_overdue(dataplane);
+        let applied = dataplane.apply(self.desired.config());
+        let moves = self.all_moves(dataplane);
+        self.make_moves(dataplane, &moves);
+        let mut events = self.settled(dataplane);
+        events.extend(self.loads(dataplane));
+        self.report(dataplane, events);
+        applied
+    }
+
+    /// Flows that have kept an ENI for longer than they may end.
+    fn end_overdue(&self, dataplane: &mut Dataplane) {
+        let now = now();
+        for id in &self.unsettled {
+            let eni = self.state.get::<Interface>(id.as_str());
+            let Some(hyperplane) = eni.and_then(|eni| eni.hyperplane.as_ref()) else {
+                continue;
+            };
+            let is_draining = hyperplane.phase == EniPhase::Draining;
+            if is_draining
+                && now.since(hyperplane.since) >= self.settings.drain
+                && let Err(error) = dataplane.end_flows(id.as_str())
+            {
+                tracing::warn!(eni = %id, %error, "flows of an ENI that is to go are not ended");
+            }
+        }
+    }
+
+    /// What the loads of ENIs tell.
+    fn loads(&mut self, dataplane: &Dataplane) -> Vec<Event> {
+        let mut events = Vec::new();
+        let mut idle = BTreeMap::new();
+        for load in dataplane.eni_loads() {
+            let Some(eni) = self.state.get::<Interface>(load.name) else {
+                continue;
+            };
+            let id = eni.network_interface_id.clone();
+            let Some(hyperplane) = &eni.hyperplane else {
+                continue;
+            };
+            let is_high = load.connections >= load.high_water.into();
+            let network_interface_id = id.clone();
+            match (hyperplane.high_water, is_high) {
+                (false, true) => events.push(Event::EniHighWater {
+                    network_interface_id,
+                }),
+                (true, false) => events.push(Event::EniLowWater {
+                    network_interface_id,
+                }),
+                _ => {}
+            }
+            if load.connections == 0 && hyperplane.phase == EniPhase::Active {
+                let passes = self.idle.get(&id).map_or(1, |passes| passes + 1);
+                if passes >= IDLE_PASSES {
+                    events.push(Event::EniIdle {
+                        network_interface_id: id.clone(),
+                    });
+                }
+                idle.insert(id, passes);
+            }
+        }
+        self.idle = idle;
+        events
+    }
+
+    /// What has become of the ENIs that the data plane had to learn or to forget.
+    fn settled(&self, dataplane: &Dataplane) -> Vec<Event> {
+        let event = |id: &Id| {
+            let eni = self.state.get::<Interface>(id.as_str())?;
+            let hyperplane = eni.hyperplane.as_ref()?;
+            let network_interface_id = id.clone();
+            match hyperplane.phase {
+                EniPhase::Programming => dataplane
+                    .serves(hyperplane.eni_group.as_str(), id.as_str())
+                    .then_some(Event::EniProgrammed {
+                        network_interface_id,
+                    }),
+                EniPhase::Draining => {
+                    (!dataplane.knows_eni(id.as_str())).then_some(Event::EniForgotten {
+                        network_interface_id,
+                    })
+                }
+                EniPhase::Active | EniPhase::Released => None,
+            }
+        };
+        self.unsettled.iter().filter_map(event).collect()
+    }
+
+    /// Takes note of events, and follows them.
+    fn report(&mut self, dataplane: &mut Dataplane, events: Vec<Event>) {
+        if let Some(changes) = self.note(events) {
+            self.follow(dataplane, changes);
+        }
+    }
+
+    /// Decides on events. One that is refused, or cannot be kept, is told of again by the
+    /// next pass.
+    fn note(&mut self, events: Vec<Event>) -> Option<Vec<Change>> {
+        if events.is_empty() {
+            return None;
+        }
+        let noted = self.decide(Account::DEFAULT, |transaction, context| {
+            for event in events {
+                let command = Command::Life(event);
+                if let Err(error) = control::decide(transaction, &command, context) {
+                    tracing::debug!(?command, %error, "an event came too late");
+                }
+            }
+            Ok(())
+        });
+        match noted {
+            Ok(((), changes)) => Some(changes),
+            Err(error) => {
+                tracing::warn!(%error, "what happened is not kept yet");
+                None
+            }
+        }
+    }
+
+    /// Brings the data plane after changes, and takes note of what comes of it.
+    fn follow(&mut self, dataplane: &mut Dataplane, mut changes: Vec<Change>) {
+        for _ in 0..ROUNDS {
+            if changes.is_empty() {
+                return;
+            }
+            self.desired.update(&self.state, &changes);
+            self.bring(dataplane, &changes);
+            let events = self.settled(dataplane);
+            changes = self.note(events).unwrap_or_default();
+        }
+        // The next pass goes on.
+        self.pass_due = true;
+    }
+
+    fn bring(&mut self, dataplane: &mut Dataplane, changes: &[Change]) {
+        let mut concerned = Concerned::default();
+        for change in changes {
+            concerned.add(change);
+        }
+        for (id, is_unsettled) in concerned.enis {
+            if is_unsettled {
+                self.unsettled.insert(id);
+            } else {
+                self.unsettled.remove(&id);
+            }
+        }
+        if concerned.network {
+            let applied = dataplane.apply_groups(self.desired.config(), &concerned.groups);
+            for obstacle in applied.obstacles() {
+                tracing::warn!(%obstacle, "not applied");
+            }
+        }
+        self.pass_due |= concerned.takes_away;
+        let moves: Vec<Move> = concerned
+            .moved
+            .iter()
+            .filter_map(|name| self.one_move(dataplane, name))
+            .collect();
+        self.make_moves(dataplane, &moves);
+        for name in concerned.gone {
+            if dataplane.group_of(name.as_str()).is_some()
+                && let Err(error) = dataplane.detach(&name)
+            {
+                tracing::warn!(%error, "an environment stays for now");
+            }
+        }
+    }
+
+    fn make_moves(&mut self, dataplane: &mut Dataplane, moves: &[Move]) {
+        if moves.is_empty() {
+            return;
+        }
+        for error in dataplane.move_environments(moves) {
+            tracing::warn!(%error, "an environment was not moved");
+            self.pass_due = true;
+        }
+    }
+
+    fn all_moves(&self, dataplane: &Dataplane) -> Vec<Move> {
+        let names = self
+            .state
+            .all::<Environment>()
+            .map(|one| &one.environment_id);
+        names
+            .filter_map(|name| self.one_move(dataplane, name))
+            .collect()
+    }
+
+    /// The move that brings an environment to the group it is to be in.
+    fn one_move(&self, dataplane: &Dataplane, name: &Id) -> Option<Move> {
+        let environment = self.state.get::<Environment>(name.as_str())?;
+        let is_in = dataplane.group_of(name.as_str())?;
+        let is_to_be_in = &environment.eni_group;
+        let vpc_of = |group: &str| {
+            let subnet = self.desired.subnet_of(group)?;
+            Some(&self.state.get::<Subnet>(subnet.as_str())?.vpc_id)
+        };
+        (is_in != is_to_be_in.as_str()).then(|| Move {
+            environment: name.clone(),
+            group: is_to_be_in.clone(),
+            // A group that nobody knows any more may have been anywhere.
+            ends_flows: vpc_of(is_in).is_none() || vpc_of(is_in) != vpc_of(is_to_be_in.as_str()),
+        })
+    }
+}
+
+/// What changes concern in the data plane.
+#[derive(Default)]
+struct Concerned {
+    /// Rules, routes, groups or ENIs.
+    network: bool,
+    /// Groups that are others.
+    groups: BTreeSet<ObjectName>,
+    /// ENIs that changed, and whether the data plane has to learn or forget them.
+    enis: BTreeMap<Id, bool>,
+    /// Something is to be taken away.
+    takes_away: bool,
+    /// Environments of another group.
+    moved: Vec<Id>,
+    /// Environments that are no more.
+    gone: Vec<Id>,
+}
+
+impl Concerned {
+    fn add(&mut self, change: &Change) {
+        let Change { key, before, after } = change;
+        match (before, after) {
+            (_, Some(Record::EniGroup(group))) | (Some(Record::EniGroup(group)), None) => {
+                self.network = true;
+                self.groups.insert(group.eni_group_id.clone());
+                self.takes_away |= after.is_none();
+            }
+            (_, Some(Record::Interface(eni))) | (Some(Record::Interface(eni)), None) => {
+                self.network = true;
+                if let Some(hyperplane) = &eni.hyperplane {
+                    let id = eni.network_interface_id.clone();
+                    self.groups.insert(hyperplane.eni_group.clone());
+                    self.enis.insert(id, after.is_some() && is_unsettled(eni));
+                    self.takes_away |= hyperplane.phase == EniPhase::Draining;
+                }
+            }
+            (Some(Record::Environment(was)), Some(Record::Environment(is))) => {
+                if was.eni_group != is.eni_group {
+                    self.moved.push(is.environment_id.clone());
+                }
+            }
+            (Some(Record::Environment(was)), None) => self.gone.push(was.environment_id.clone()),
+            _ => {
+                self.network |= is_of_network(key);
+                self.takes_away |= after.is_none() && is_of_network(key);
+            }
+        }
+    }
+}
+
+/// Whether rules and routes are made from it.
+const fn is_of_network(key: &Key) -> bool {
+    use crate::control::Kind;
+    matches!(
+        key.kind,
+        Kind::Vpc
+            | Kind::Subnet
+            | Kind::SecurityGroup
+            | Kind::NetworkAcl
+            | Kind::RouteTable
+            | Kind::PrefixList
+            | Kind::Peering
+    )
+}
+
+fn is_unsettled(eni: &Interface) -> bool {
+    matches!(
+        eni.phase(),
+        Some(EniPhase::Programming | EniPhase::Draining)
+    )
+}
+
+/// Who asks, when, and with what to draw ids from.
+fn context(settings: &Settings, account: Account) -> Result<Context, ControlError> {
+    let mut seed = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut seed)?;
+    Ok(Context {
+        now: now(),
+        caller: Caller::root(account),
+        entropy: Entropy::new(u128::from_ne_bytes(seed)),
+        settings: settings.clone(),
+    })
+}
+
+/// The moment, by the host's clock.
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    Time(since.map_or(0, |since| since.as_millis() as u64))
+}
+
+impl From<&FunctionAttachRequest> for AttachEnvironment {
+    fn from(request: &FunctionAttachRequest) -> Self {
+        Self {
+            environment_id: request.name.clone(),
+            function: request.function.clone(),
+            interface: request.interface.clone(),
+            address: request.address,
+            availability_zone: request.zone.clone(),
+        }
+    }
+}
+
+impl FunctionAttachRequest {
+    /// The same for the data plane.
+    fn of_group(&self, group: &Id) -> AttachRequest {
+        AttachRequest {
+            name: self.name.clone(),
+            interface: self.interface.clone(),
+            group: group.clone(),
+            address: self.address,
+            gateway: self.gateway,
+            mac: self.mac.clone(),
+            netns: self.netns.clone(),
+            hook: self.hook,
+            flow_quota: self.flow_quota,
+            flow_rate: self.flow_rate,
+            flow_burst: self.flow_burst,
+        }
+    }
+}

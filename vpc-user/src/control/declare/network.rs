@@ -1,0 +1,707 @@
+//! VPCs and what is in them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Wish, Work, named, object, text};
+use crate::{
+    control::{
+        ApiError, Key, Kind, desired,
+        resource::{
+            Interface, NetworkAcl, NetworkAclEntry, Peering, PeeringStatus, PrefixList,
+            RouteDestination, RouteTable, RouteTarget, RulePeer, SecurityGroup, SecurityGroupRule,
+            Subnet, Vpc,
+        },
+    },
+    model::{
+        self, AclEntry, Destination, LocalDelivery, Network, ObjectName, Peer, SecurityRule,
+        Target, Traffic,
+    },
+};
+
+/// Suffixes of what every VPC has without being asked: its default security group and
+/// network ACL, and its main route table.
+const DEFAULT: &str = "-default";
+const MAIN: &str = "-main";
+
+/// The network that a file declares, checked as the agent's own file is.
+pub(super) fn wanted(wish: &Wish<'_>) -> Result<Network, ApiError> {
+    let mut file = wish.file.clone();
+    if !file.groups.is_empty() {
+        let message = "group: ENIs are made for functions: declare [[function]] instead";
+        return Err(ApiError::invalid(message));
+    }
+    file.control = None;
+    file.uplinks = wish.host.uplinks.iter().map(Into::into).collect();
+    let checked = file.validate();
+    let checked = checked.map_err(|error| ApiError::invalid(error.to_string()))?;
+    Ok(checked.network)
+}
+
+const EC2: &str = "ec2";
+
+impl Work<'_, '_, '_> {
+    pub(super) fn network(&mut self, network: &Network) -> Result<(), ApiError> {
+        for list in &network.prefix_lists {
+            self.prefix_list(list)?;
+        }
+        for vpc in &network.vpcs {
+            self.vpc(vpc)?;
+        }
+        for group in &network.security_groups {
+            self.security_group(group)?;
+        }
+        for acl in &network.network_acls {
+            self.network_acl(acl)?;
+        }
+        for table in &network.route_tables {
+            self.route_table(table)?;
+        }
+        for subnet in &network.subnets {
+            self.subnet(subnet)?;
+        }
+        for interface in &network.interfaces {
+            self.interface(interface)?;
+        }
+        for peering in &network.peerings {
+            self.peering(peering)?;
+        }
+        for group in &network.security_groups {
+            self.rules(group)?;
+        }
+        for table in &network.route_tables {
+            self.routes(table)?;
+        }
+        Ok(())
+    }
+
+    fn prefix_list(&mut self, list: &model::PrefixList) -> Result<(), ApiError> {
+        let name = list.name.as_str();
+        let of = object(Kind::PrefixList, name);
+        let entry = |cidr: &ipnet::Ipv4Net| json!({ "Cidr": cidr.to_string() });
+        let Some(id) = self.id(Kind::PrefixList, name).map(str::to_owned) else {
+            let entries: Vec<Value> = list.entries.iter().map(entry).collect();
+            let members = json!({
+                "PrefixListName": name,
+                "MaxEntries": list.max_entries,
+                "AddressFamily": "IPv4",
+                "Entries": entries,
+                "TagSpecifications": named("prefix-list", name),
+            });
+            let answer = self.send(&of, (EC2, "CreateManagedPrefixList"), members)?;
+            let id = text(&answer, "/PrefixList/PrefixListId")?;
+            self.created(Kind::PrefixList, name, &id);
+            return Ok(());
+        };
+        let is = self.transaction.get::<PrefixList>(&id).cloned();
+        let Some(is) = is else { return Ok(()) };
+        if is.max_entries != list.max_entries {
+            let members = json!({ "PrefixListId": id, "MaxEntries": list.max_entries });
+            self.send(&of, (EC2, "ModifyManagedPrefixList"), members)?;
+            self.changed(
+                Kind::PrefixList,
+                name,
+                format!("{} entries at most", list.max_entries),
+            );
+        }
+        let has: Vec<_> = is.entries.iter().map(|entry| entry.cidr).collect();
+        let add: Vec<_> = list
+            .entries
+            .iter()
+            .filter(|cidr| !has.contains(cidr))
+            .collect();
+        let remove: Vec<_> = has
+            .iter()
+            .filter(|cidr| !list.entries.contains(cidr))
+            .collect();
+        if add.is_empty() && remove.is_empty() {
+            return Ok(());
+        }
+        let version = self
+            .transaction
+            .get::<PrefixList>(&id)
+            .map_or(0, |list| list.version);
+        let detail = format!("{} entries added, {} removed", add.len(), remove.len());
+        let members = json!({
+            "PrefixListId": id,
+            "CurrentVersion": version,
+            "AddEntries": add.into_iter().map(entry).collect::<Vec<_>>(),
+            "RemoveEntries": remove.into_iter().map(entry).collect::<Vec<_>>(),
+        });
+        self.send(&of, (EC2, "ModifyManagedPrefixList"), members)?;
+        self.changed(Kind::PrefixList, name, detail);
+        Ok(())
+    }
+
+    fn vpc(&mut self, vpc: &model::Vpc) -> Result<(), ApiError> {
+        let name = vpc.name.as_str();
+        let of = object(Kind::Vpc, name);
+        let on_link = vpc.local == LocalDelivery::OnLink;
+        let Some((primary, further)) = vpc.cidrs.split_first() else {
+            return Err(ApiError::invalid(format!("{of}: it has no CIDR block")));
+        };
+        let id = match self.id(Kind::Vpc, name) {
+            Some(id) => id.to_owned(),
+            None => {
+                let members = json!({
+                    "CidrBlock": primary.to_string(),
+                    "Uplink": vpc.uplink,
+                    "OnLink": on_link,
+                    "TagSpecifications": named("vpc", name),
+                });
+                let answer = self.send(&of, (EC2, "CreateVpc"), members)?;
+                let id = text(&answer, "/Vpc/VpcId")?;
+                self.created(Kind::Vpc, name, &id);
+                id
+            }
+        };
+        let Some(is) = self.transaction.get::<Vpc>(&id).cloned() else {
+            return Ok(());
+        };
+        let has: Vec<_> = is.cidrs().collect();
+        if has.first() != Some(primary) {
+            let message = format!(
+                "{of}: its primary CIDR block is {} and cannot become {primary}: make another VPC",
+                has.first().map(ToString::to_string).unwrap_or_default()
+            );
+            return Err(ApiError::invalid(message));
+        }
+        if is.uplink.as_ref() != Some(&vpc.uplink) {
+            let members = json!({ "VpcId": id, "Uplink": { "Value": vpc.uplink } });
+            self.send(&of, (EC2, "ModifyVpcAttribute"), members)?;
+            self.changed(Kind::Vpc, name, format!("by uplink {}", vpc.uplink));
+        }
+        if is.on_link != on_link {
+            let members = json!({ "VpcId": id, "OnLink": { "Value": on_link } });
+            self.send(&of, (EC2, "ModifyVpcAttribute"), members)?;
+            self.changed(Kind::Vpc, name, "how its subnets are reached");
+        }
+        for cidr in further.iter().filter(|cidr| !has.contains(cidr)) {
+            let members = json!({ "VpcId": id, "CidrBlock": cidr.to_string() });
+            self.send(&of, (EC2, "AssociateVpcCidrBlock"), members)?;
+            self.changed(Kind::Vpc, name, format!("with {cidr}"));
+        }
+        for gone in is.cidr_block_association_set.iter().skip(1) {
+            if !vpc.cidrs.contains(&gone.cidr_block) {
+                let members = json!({ "AssociationId": gone.association_id });
+                self.send(&of, (EC2, "DisassociateVpcCidrBlock"), members)?;
+                self.changed(Kind::Vpc, name, format!("without {}", gone.cidr_block));
+            }
+        }
+        self.note_defaults(name, &id);
+        Ok(())
+    }
+
+    /// What a VPC has without being asked is called after it.
+    fn note_defaults(&mut self, name: &str, id: &str) {
+        let key = Key::of::<Vpc>(id);
+        let state = &*self.transaction;
+        let mut groups = state.referring::<SecurityGroup>(&key);
+        let group = groups.find(|group| group.group_name == "default");
+        let mut acls = state.referring::<NetworkAcl>(&key);
+        let acl = acls.find(|acl| acl.is_default);
+        let mut tables = state.referring::<RouteTable>(&key);
+        let table = tables.find(|table| table.main_association_id.is_some());
+        let found = [
+            (
+                Kind::SecurityGroup,
+                DEFAULT,
+                group.map(|it| it.group_id.to_string()),
+            ),
+            (
+                Kind::NetworkAcl,
+                DEFAULT,
+                acl.map(|it| it.network_acl_id.to_string()),
+            ),
+            (
+                Kind::RouteTable,
+                MAIN,
+                table.map(|it| it.route_table_id.to_string()),
+            ),
+        ];
+        for (kind, suffix, id) in found {
+            if let Some(id) = id {
+                self.ids.insert((kind, format!("{name}{suffix}")), id);
+            }
+        }
+    }
+
+    fn security_group(&mut self, group: &model::SecurityGroup) -> Result<(), ApiError> {
+        let name = group.name.as_str();
+        if self.id(Kind::SecurityGroup, name).is_some() {
+            return Ok(());
+        }
+        let members = json!({
+            "GroupName": name,
+            "Description": name,
+            "VpcId": self.known(Kind::Vpc, group.vpc.as_str())?,
+            "TagSpecifications": named("security-group", name),
+        });
+        let of = object(Kind::SecurityGroup, name);
+        let answer = self.send(&of, (EC2, "CreateSecurityGroup"), members)?;
+        self.created(Kind::SecurityGroup, name, &text(&answer, "/GroupId")?);
+        Ok(())
+    }
+
+    fn rules(&mut self, group: &model::SecurityGroup) -> Result<(), ApiError> {
+        let name = group.name.as_str();
+        let id = self.known(Kind::SecurityGroup, name)?;
+        let Some(is) = self.transaction.get::<SecurityGroup>(&id).cloned() else {
+            return Ok(());
+        };
+        for (egress, wanted) in [(true, &group.egress), (false, &group.ingress)] {
+            let mut missing = Vec::new();
+            for rule in wanted {
+                missing.push((rule, self.rule_peer(&rule.peer)?));
+            }
+            let mut gone = Vec::new();
+            for rule in is.rules.iter().filter(|rule| rule.is_egress == egress) {
+                let same = missing
+                    .iter()
+                    .position(|(wanted, peer)| *peer == rule.peer && is_traffic(rule, wanted));
+                match same {
+                    Some(at) => {
+                        missing.swap_remove(at);
+                    }
+                    None => gone.push(rule.security_group_rule_id.to_string()),
+                }
+            }
+            self.change_rules(name, &id, egress, gone, &missing)?;
+        }
+        Ok(())
+    }
+
+    fn change_rules(
+        &mut self,
+        name: &str,
+        id: &str,
+        egress: bool,
+        gone: Vec<String>,
+        missing: &[(&SecurityRule, RulePeer)],
+    ) -> Result<(), ApiError> {
+        let of = object(Kind::SecurityGroup, name);
+        let way = if egress { "Egress" } else { "Ingress" };
+        if !gone.is_empty() {
+            let detail = format!("{} {} rules revoked", gone.len(), way.to_lowercase());
+            let action = format!("RevokeSecurityGroup{way}");
+            let members = json!({ "GroupId": id, "SecurityGroupRuleIds": gone });
+            self.send(&of, (EC2, &action), members)?;
+            self.changed(Kind::SecurityGroup, name, detail);
+        }
+        if !missing.is_empty() {
+            let detail = format!("{} {} rules authorized", missing.len(), way.to_lowercase());
+            let permissions: Vec<Value> = missing
+                .iter()
+                .map(|(rule, peer)| permission(rule, peer))
+                .collect();
+            let action = format!("AuthorizeSecurityGroup{way}");
+            let members = json!({ "GroupId": id, "IpPermissions": permissions });
+            self.send(&of, (EC2, &action), members)?;
+            self.changed(Kind::SecurityGroup, name, detail);
+        }
+        Ok(())
+    }
+
+    fn rule_peer(&self, peer: &Peer) -> Result<RulePeer, ApiError> {
+        let id = |kind, name: &ObjectName| {
+            let id = self.known(kind, name.as_str())?;
+            ObjectName::new(id).map_err(|error| ApiError::invalid(error.to_string()))
+        };
+        Ok(match peer {
+            Peer::Cidr(cidr) => RulePeer::CidrIpv4(*cidr),
+            Peer::Group(name) => RulePeer::ReferencedGroupId(id(Kind::SecurityGroup, name)?),
+            Peer::PrefixList(name) => RulePeer::PrefixListId(id(Kind::PrefixList, name)?),
+        })
+    }
+
+    fn network_acl(&mut self, acl: &model::NetworkAcl) -> Result<(), ApiError> {
+        let name = acl.name.as_str();
+        let of = object(Kind::NetworkAcl, name);
+        let id = match self.id(Kind::NetworkAcl, name) {
+            Some(id) => id.to_owned(),
+            None => {
+                let members = json!({
+                    "VpcId": self.known(Kind::Vpc, acl.vpc.as_str())?,
+                    "TagSpecifications": named("network-acl", name),
+                });
+                let answer = self.send(&of, (EC2, "CreateNetworkAcl"), members)?;
+                let id = text(&answer, "/NetworkAcl/NetworkAclId")?;
+                self.created(Kind::NetworkAcl, name, &id);
+                id
+            }
+        };
+        let Some(is) = self.transaction.get::<NetworkAcl>(&id).cloned() else {
+            return Ok(());
+        };
+        let ways = [(true, &acl.egress), (false, &acl.ingress)];
+        let wanted = ways.iter().flat_map(|(egress, entries)| {
+            entries
+                .iter()
+                .map(move |entry| ((*egress, entry.number), entry))
+        });
+        let wanted: BTreeMap<(bool, u16), &AclEntry> = wanted.collect();
+        let has = is
+            .entries
+            .iter()
+            .map(|entry| ((entry.egress, entry.rule_number), entry));
+        let has: BTreeMap<(bool, u16), &NetworkAclEntry> = has.collect();
+        for ((egress, number), entry) in &wanted {
+            let action = match has.get(&(*egress, *number)) {
+                None => "CreateNetworkAclEntry",
+                Some(is) if desired::acl_entry(is) == **entry => continue,
+                Some(_) => "ReplaceNetworkAclEntry",
+            };
+            self.send(&of, (EC2, action), entry_members(&id, *egress, entry))?;
+            self.changed(
+                Kind::NetworkAcl,
+                name,
+                format!("{} entry {number}", way(*egress)),
+            );
+        }
+        for (egress, number) in has.keys().filter(|key| !wanted.contains_key(key)) {
+            let members = json!({ "NetworkAclId": id, "Egress": egress, "RuleNumber": number });
+            self.send(&of, (EC2, "DeleteNetworkAclEntry"), members)?;
+            let detail = format!("without {} entry {number}", way(*egress));
+            self.changed(Kind::NetworkAcl, name, detail);
+        }
+        Ok(())
+    }
+
+    fn route_table(&mut self, table: &model::RouteTable) -> Result<(), ApiError> {
+        let name = table.name.as_str();
+        if self.id(Kind::RouteTable, name).is_some() {
+            return Ok(());
+        }
+        let members = json!({
+            "VpcId": self.known(Kind::Vpc, table.vpc.as_str())?,
+            "TagSpecifications": named("route-table", name),
+        });
+        let of = object(Kind::RouteTable, name);
+        let answer = self.send(&of, (EC2, "CreateRouteTable"), members)?;
+        self.created(
+            Kind::RouteTable,
+            name,
+            &text(&answer, "/RouteTable/RouteTableId")?,
+        );
+        Ok(())
+    }
+
+    fn routes(&mut self, table: &model::RouteTable) -> Result<(), ApiError> {
+        let name = table.name.as_str();
+        let of = object(Kind::RouteTable, name);
+        let id = self.known(Kind::RouteTable, name)?;
+        let Some(is) = self.transaction.get::<RouteTable>(&id).cloned() else {
+            return Ok(());
+        };
+        let mut kept = Vec::new();
+        for route in &table.routes {
+            let destination = self.destination(&route.destination)?;
+            let target = self.target(&route.target)?;
+            let before = is.routes.iter().find(|one| one.destination == destination);
+            let action = match before {
+                Some(before) if before.target == target => None,
+                Some(_) => Some("ReplaceRoute"),
+                None => Some("CreateRoute"),
+            };
+            if let Some(action) = action {
+                let mut members = json!({ "RouteTableId": id });
+                merge(&mut members, &destination)?;
+                merge(&mut members, &target)?;
+                self.send(&of, (EC2, action), members)?;
+                let to = destination_words(&destination);
+                self.changed(Kind::RouteTable, name, format!("route to {to}"));
+            }
+            kept.push(destination);
+        }
+        for route in &is.routes {
+            // What an endpoint put there is the endpoint's.
+            let is_endpoint = matches!(
+                &route.target,
+                RouteTarget::GatewayId(id) if id.as_str().starts_with("vpce-")
+            );
+            if !kept.contains(&route.destination) && !is_endpoint {
+                let mut members = json!({ "RouteTableId": id });
+                merge(&mut members, &route.destination)?;
+                self.send(&of, (EC2, "DeleteRoute"), members)?;
+                let to = destination_words(&route.destination);
+                self.changed(Kind::RouteTable, name, format!("without the route to {to}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn destination(&self, destination: &Destination) -> Result<RouteDestination, ApiError> {
+        Ok(match destination {
+            Destination::Cidr(cidr) => RouteDestination::Cidr(*cidr),
+            Destination::PrefixList(name) => {
+                RouteDestination::PrefixList(self.known_id(Kind::PrefixList, name)?)
+            }
+        })
+    }
+
+    fn target(&self, target: &Target) -> Result<RouteTarget, ApiError> {
+        Ok(match target {
+            Target::Interface(name) => {
+                RouteTarget::NetworkInterfaceId(self.known_id(Kind::Interface, name)?)
+            }
+            Target::Peering(name) => {
+                RouteTarget::VpcPeeringConnectionId(self.known_id(Kind::Peering, name)?)
+            }
+            Target::Blackhole => RouteTarget::Blackhole(true),
+        })
+    }
+
+    fn known_id(&self, kind: Kind, name: &ObjectName) -> Result<ObjectName, ApiError> {
+        let id = self.known(kind, name.as_str())?;
+        ObjectName::new(id).map_err(|error| ApiError::invalid(error.to_string()))
+    }
+
+    fn subnet(&mut self, subnet: &model::Subnet) -> Result<(), ApiError> {
+        let name = subnet.name.as_str();
+        let of = object(Kind::Subnet, name);
+        let vpc = self.known(Kind::Vpc, subnet.vpc.as_str())?;
+        let id = match self.id(Kind::Subnet, name) {
+            Some(id) => id.to_owned(),
+            None => {
+                let members = json!({
+                    "VpcId": vpc,
+                    "CidrBlock": subnet.cidr.to_string(),
+                    "Router": subnet.router,
+                    "TagSpecifications": named("subnet", name),
+                });
+                let answer = self.send(&of, (EC2, "CreateSubnet"), members)?;
+                let id = text(&answer, "/Subnet/SubnetId")?;
+                self.created(Kind::Subnet, name, &id);
+                id
+            }
+        };
+        let Some(is) = self.transaction.get::<Subnet>(&id).cloned() else {
+            return Ok(());
+        };
+        if is.cidr_block != subnet.cidr || is.vpc_id.as_str() != vpc {
+            let message = format!(
+                "{of}: its CIDR block is {} and cannot become {}, nor its VPC another: make \
+                 another subnet",
+                is.cidr_block, subnet.cidr
+            );
+            return Err(ApiError::invalid(message));
+        }
+        if is.router != subnet.router {
+            let members = json!({ "SubnetId": id, "Router": { "Value": subnet.router } });
+            self.send(&of, (EC2, "ModifySubnetAttribute"), members)?;
+            self.changed(Kind::Subnet, name, "its router");
+        }
+        let acl = self.known(Kind::NetworkAcl, subnet.network_acl.as_str())?;
+        if is.network_acl_id.as_str() != acl {
+            let members = json!({
+                "AssociationId": is.network_acl_association_id,
+                "NetworkAclId": acl,
+            });
+            self.send(&of, (EC2, "ReplaceNetworkAclAssociation"), members)?;
+            self.changed(
+                Kind::Subnet,
+                name,
+                format!("network ACL {}", subnet.network_acl),
+            );
+        }
+        self.associate(subnet, &id)
+    }
+
+    /// The main table is that of the subnets that have no other.
+    fn associate(&mut self, subnet: &model::Subnet, id: &str) -> Result<(), ApiError> {
+        let name = subnet.name.as_str();
+        let of = object(Kind::Subnet, name);
+        let is_main = subnet.route_table.as_str() == format!("{}{MAIN}", subnet.vpc);
+        let wanted = self.known(Kind::RouteTable, subnet.route_table.as_str())?;
+        let key = Key::of::<Subnet>(id);
+        let table = self.transaction.referring::<RouteTable>(&key).next();
+        let own = table.and_then(|table| {
+            let mut all = table.associations.iter();
+            let own = all.find(|one| one.subnet_id.as_str() == id)?;
+            let association = own.route_table_association_id.clone();
+            Some((table.route_table_id.to_string(), association))
+        });
+        let (action, members) = match own {
+            None if is_main => return Ok(()),
+            Some((table, _)) if table == wanted => return Ok(()),
+            None => {
+                let members = json!({ "RouteTableId": wanted, "SubnetId": id });
+                ("AssociateRouteTable", members)
+            }
+            Some((_, association)) if is_main => {
+                let members = json!({ "AssociationId": association });
+                ("DisassociateRouteTable", members)
+            }
+            Some((_, association)) => {
+                let members = json!({ "AssociationId": association, "RouteTableId": wanted });
+                ("ReplaceRouteTableAssociation", members)
+            }
+        };
+        self.send(&of, (EC2, action), members)?;
+        self.changed(
+            Kind::Subnet,
+            name,
+            format!("route table {}", subnet.route_table),
+        );
+        Ok(())
+    }
+
+    fn interface(&mut self, interface: &model::NetworkInterface) -> Result<(), ApiError> {
+        let name = interface.name.as_str();
+        let of = object(Kind::Interface, name);
+        let mut groups = Vec::new();
+        for group in &interface.security_groups {
+            groups.push(self.known(Kind::SecurityGroup, group.as_str())?);
+        }
+        groups.sort();
+        let Some(id) = self.id(Kind::Interface, name).map(str::to_owned) else {
+            let members = json!({
+                "SubnetId": self.known(Kind::Subnet, interface.subnet.as_str())?,
+                "PrivateIpAddress": interface.address,
+                "Description": name,
+                "Groups": groups,
+                "TagSpecifications": named("network-interface", name),
+            });
+            let answer = self.send(&of, (EC2, "CreateNetworkInterface"), members)?;
+            let id = text(&answer, "/NetworkInterface/NetworkInterfaceId")?;
+            self.created(Kind::Interface, name, &id);
+            return Ok(());
+        };
+        let Some(is) = self.transaction.get::<Interface>(&id).cloned() else {
+            return Ok(());
+        };
+        if is.private_ip_address != interface.address {
+            let message = format!(
+                "{of}: its address is {} and cannot become {}: make another interface",
+                is.private_ip_address, interface.address
+            );
+            return Err(ApiError::invalid(message));
+        }
+        if !is
+            .groups
+            .iter()
+            .map(ObjectName::as_str)
+            .eq(groups.iter().map(String::as_str))
+        {
+            let members = json!({ "NetworkInterfaceId": id, "Groups": groups });
+            self.send(&of, (EC2, "ModifyNetworkInterfaceAttribute"), members)?;
+            self.changed(Kind::Interface, name, "its security groups");
+        }
+        Ok(())
+    }
+
+    fn peering(&mut self, peering: &model::Peering) -> Result<(), ApiError> {
+        let name = peering.name.as_str();
+        let of = object(Kind::Peering, name);
+        let known = self.id(Kind::Peering, name);
+        let known = known.and_then(|id| self.transaction.get::<Peering>(id));
+        if known.is_some_and(|known| known.status == PeeringStatus::Active) {
+            return Ok(());
+        }
+        let [requester, accepter] = &peering.vpcs;
+        let [requester_router, accepter_router] = peering.routers;
+        let members = json!({
+            "VpcId": self.known(Kind::Vpc, requester.as_str())?,
+            "PeerVpcId": self.known(Kind::Vpc, accepter.as_str())?,
+            "Router": requester_router,
+            "PeerRouter": accepter_router,
+            "TagSpecifications": named("vpc-peering-connection", name),
+        });
+        let answer = self.send(&of, (EC2, "CreateVpcPeeringConnection"), members)?;
+        let id = text(&answer, "/VpcPeeringConnection/VpcPeeringConnectionId")?;
+        let members = json!({ "VpcPeeringConnectionId": id });
+        self.send(&of, (EC2, "AcceptVpcPeeringConnection"), members)?;
+        self.created(Kind::Peering, name, &id);
+        Ok(())
+    }
+}
+
+const fn way(egress: bool) -> &'static str {
+    if egress { "egress" } else { "ingress" }
+}
+
+/// Puts the members of something into a request.
+fn merge(request: &mut Value, value: &impl serde::Serialize) -> Result<(), ApiError> {
+    let members = serde_json::to_value(value);
+    let members = members.map_err(|error| ApiError::invalid(error.to_string()))?;
+    if let (Some(request), Value::Object(members)) = (request.as_object_mut(), members) {
+        request.extend(members);
+    }
+    Ok(())
+}
+
+fn destination_words(destination: &RouteDestination) -> String {
+    match destination {
+        RouteDestination::Cidr(cidr) => cidr.to_string(),
+        RouteDestination::PrefixList(id) => id.to_string(),
+    }
+}
+
+/// Whether a rule that there is is about the packets of one that is wanted.
+fn is_traffic(rule: &SecurityGroupRule, wanted: &SecurityRule) -> bool {
+    desired::rule_traffic(&rule.traffic).as_ref() == Some(&wanted.traffic)
+}
+
+/// Protocol, and first and last port or ICMP type and code, as EC2 has them.
+fn numbers(traffic: &Traffic) -> (String, i32, i32) {
+    let number = |value: Option<u8>| value.map_or(-1, i32::from);
+    match traffic {
+        Traffic::All => ("-1".to_owned(), -1, -1),
+        Traffic::Tcp(ports) => (
+            "tcp".to_owned(),
+            (*ports.start()).into(),
+            (*ports.end()).into(),
+        ),
+        Traffic::Udp(ports) => (
+            "udp".to_owned(),
+            (*ports.start()).into(),
+            (*ports.end()).into(),
+        ),
+        Traffic::Icmp(kind, code) => ("icmp".to_owned(), number(*kind), number(*code)),
+        Traffic::Other(protocol) => (protocol.to_string(), -1, -1),
+    }
+}
+
+fn permission(rule: &SecurityRule, peer: &RulePeer) -> Value {
+    let (protocol, from, to) = numbers(&rule.traffic);
+    let mut permission = json!({ "IpProtocol": protocol, "FromPort": from, "ToPort": to });
+    match peer {
+        RulePeer::CidrIpv4(cidr) => {
+            permission["IpRanges"] = json!([{ "CidrIp": cidr.to_string() }]);
+        }
+        RulePeer::ReferencedGroupId(id) => {
+            permission["UserIdGroupPairs"] = json!([{ "GroupId": id }]);
+        }
+        RulePeer::PrefixListId(id) => {
+            permission["PrefixListIds"] = json!([{ "PrefixListId": id }]);
+        }
+    }
+    permission
+}
+
+fn entry_members(acl: &str, egress: bool, entry: &AclEntry) -> Value {
+    let (protocol, from, to) = numbers(&entry.traffic);
+    let protocol = match protocol.as_str() {
+        "tcp" => "6".to_owned(),
+        "udp" => "17".to_owned(),
+        "icmp" => "1".to_owned(),
+        _ => protocol,
+    };
+    let mut members = json!({
+        "NetworkAclId": acl,
+        "Egress": egress,
+        "RuleNumber": entry.number,
+        "RuleAction": if entry.allow { "allow" } else { "deny" },
+        "Protocol": protocol,
+        "CidrBlock": entry.cidr.to_string(),
+    });
+    match entry.traffic {
+        Traffic::Tcp(_) | Traffic::Udp(_) => {
+            members["PortRange"] = json!({ "From": from, "To": to });
+        }
+        Traffic::Icmp(..) => members["IcmpTypeCode"] = json!({ "Type": from, "Code": to }),
+        Traffic::All | Traffic::Other(_) => {}
+    }
+    members
+}
