@@ -2,6 +2,8 @@
 //! before it is acknowledged, and the data plane brought after it. What the data plane
 //! then reports is a command in turn, until nothing moves any more.
 
+mod concerned;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read as _,
@@ -10,10 +12,11 @@ use std::{
 
 use serde_json::Value;
 
+use self::concerned::{Concerned, is_unsettled};
 use crate::{
     control::{
-        self, Account, ApiError, Caller, Change, Command, Context, Desired, Entropy, Id, Key,
-        Record, Settings, State, Time, Transaction,
+        self, Account, ApiError, Caller, Change, Command, Context, Desired, Entropy, Id, Settings,
+        State, Time, Transaction,
         life::{AttachEnvironment, Event},
         resource::{EniPhase, Environment, Interface, Subnet},
         store::{RedbStore, Revision, Store, StoreError},
@@ -501,77 +504,6 @@ impl ControlPlane {
             ends_flows: vpc_of(is_in).is_none() || vpc_of(is_in) != vpc_of(is_to_be_in.as_str()),
         })
     }
-}
-
-/// What changes concern in the data plane.
-#[derive(Default)]
-struct Concerned {
-    /// Rules, routes, groups or ENIs.
-    network: bool,
-    /// Groups that are others.
-    groups: BTreeSet<ObjectName>,
-    /// ENIs that changed, and whether the data plane has to learn or forget them.
-    enis: BTreeMap<Id, bool>,
-    /// Something is to be taken away.
-    takes_away: bool,
-    /// Environments of another group.
-    moved: Vec<Id>,
-    /// Environments that are no more.
-    gone: Vec<Id>,
-}
-
-impl Concerned {
-    fn add(&mut self, change: &Change) {
-        let Change { key, before, after } = change;
-        match (before, after) {
-            (_, Some(Record::EniGroup(group))) | (Some(Record::EniGroup(group)), None) => {
-                self.network = true;
-                self.groups.insert(group.eni_group_id.clone());
-                self.takes_away |= after.is_none();
-            }
-            (_, Some(Record::Interface(eni))) | (Some(Record::Interface(eni)), None) => {
-                self.network = true;
-                if let Some(hyperplane) = &eni.hyperplane {
-                    let id = eni.network_interface_id.clone();
-                    self.groups.insert(hyperplane.eni_group.clone());
-                    self.enis.insert(id, after.is_some() && is_unsettled(eni));
-                    self.takes_away |= hyperplane.phase == EniPhase::Draining;
-                }
-            }
-            (Some(Record::Environment(was)), Some(Record::Environment(is))) => {
-                if was.eni_group != is.eni_group {
-                    self.moved.push(is.environment_id.clone());
-                }
-            }
-            (Some(Record::Environment(was)), None) => self.gone.push(was.environment_id.clone()),
-            _ => {
-                self.network |= is_of_network(key);
-                self.takes_away |= after.is_none() && is_of_network(key);
-            }
-        }
-    }
-}
-
-/// Whether rules and routes are made from it.
-const fn is_of_network(key: &Key) -> bool {
-    use crate::control::Kind;
-    matches!(
-        key.kind,
-        Kind::Vpc
-            | Kind::Subnet
-            | Kind::SecurityGroup
-            | Kind::NetworkAcl
-            | Kind::RouteTable
-            | Kind::PrefixList
-            | Kind::Peering
-    )
-}
-
-fn is_unsettled(eni: &Interface) -> bool {
-    matches!(
-        eni.phase(),
-        Some(EniPhase::Programming | EniPhase::Draining)
-    )
 }
 
 /// Who asks, when, and with what to draw ids from.

@@ -7,6 +7,7 @@
 mod functions;
 mod network;
 mod prune;
+mod rules;
 
 use std::collections::BTreeMap;
 
