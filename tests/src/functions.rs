@@ -63,21 +63,33 @@ impl Functions {
         keys: &str,
         change: impl FnOnce(&mut Plan),
     ) -> Self {
-        let mut plan = Plan::new(tenants, environments);
-        for tenant in &mut plan.tenants {
-            tenant.enis = 0;
-        }
-        plan.control = Some(keys.to_owned());
+        let mut plan = Self::plan(tenants, environments, keys);
         change(&mut plan);
-        let mut world = World::build(plan);
+        let mut functions = Self::build(plan);
+        functions.world.start_agent();
+        functions
+    }
+
+    /// The same without an agent.
+    pub fn build(plan: Plan) -> Self {
+        let world = World::build(plan);
         for tenant in world.tenants() {
             // The VPC is one link: its other subnet is on it, too.
             tenant
                 .netns
                 .ip_batch(&format!("route add 10.0.1.0/24 dev {INTERFACE}\n"));
         }
-        world.start_agent();
         Self { world }
+    }
+
+    /// A plan of these tenants without groups of ENIs.
+    pub fn plan(tenants: &[&str], environments: usize, keys: &str) -> Plan {
+        let mut plan = Plan::new(tenants, environments);
+        for tenant in &mut plan.tenants {
+            tenant.enis = 0;
+        }
+        plan.control = Some(keys.to_owned());
+        plan
     }
 
     /// Declares resources; the error is the agent's sentence.

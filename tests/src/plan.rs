@@ -108,6 +108,8 @@ pub struct Plan {
     pub environment_limit: u32,
     /// ENIs that the tables have room for.
     pub eni_limit: u32,
+    /// Uplinks that the tables have room for.
+    pub uplink_limit: u32,
     /// Keys of `[control]`, if resources are kept in a store.
     pub control: Option<String>,
 }
@@ -139,6 +141,7 @@ impl Plan {
             network: String::new(),
             environment_limit: 1_024,
             eni_limit: 256,
+            uplink_limit: 256,
             control: None,
         }
     }
@@ -169,8 +172,8 @@ impl Plan {
     pub fn config(&self, pin_dir: &Path, socket: &Path, peers: &[String]) -> String {
         let mut text = format!(
             "pin_dir = {pin_dir:?}\nsocket = {socket:?}\nprofile = \"aws\"\ntc = \"{}\"\n\n\
-             [limits]\nflows = {}\nenvironments = {}\nenis = {}\n",
-            self.tc, self.flows, self.environment_limit, self.eni_limit
+             [limits]\nflows = {}\nenvironments = {}\nenis = {}\nuplinks = {}\n",
+            self.tc, self.flows, self.environment_limit, self.eni_limit, self.uplink_limit
         );
         if let Some(refusals) = self.refusals {
             let _ = writeln!(text, "refusals = {refusals}");

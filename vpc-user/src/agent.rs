@@ -337,6 +337,7 @@ impl Owner {
         if let Some(control) = &mut self.control {
             control.set_host(&self.config);
         }
+        self.dataplane.audit();
         let applied = self.apply();
         report(&applied);
         let problems: Vec<String> = applied.obstacles().collect();

@@ -72,17 +72,14 @@ fn first_packet(figures: &mut Figures) {
 
 /// Attaching to a large state, and keeping the tables as it has them.
 fn large_state(figures: &mut Figures) {
-    let functions = Functions::start_as(&["blue"], 0, &large_quotas(), |plan| {
-        plan.environment_limit = ENVIRONMENTS as u32 + 16;
-        plan.eni_limit = (TENANTS * ENIS_PER_TENANT) as u32 + 16;
-    });
+    let functions = large();
     functions.apply(&tenant("blue"));
     for tenants in (0..TENANTS).collect::<Vec<_>>().chunks(100) {
         let text: String = tenants.iter().map(|number| small_tenant(*number)).collect();
         functions.apply(&text);
     }
     functions.await_active("blue");
-    make_links(&functions);
+    make_links(&functions, 'e', 'f', ENVIRONMENTS);
     let mut connection = Connection::open(&functions);
     let begun = Instant::now();
     let mut taken = Vec::with_capacity(ENVIRONMENTS);
@@ -155,6 +152,24 @@ fn restart(figures: &mut Figures) {
     figures.sample("control.restart_lost_packets", lost as f64);
 }
 
+/// A world with an uplink for each of the tenants, and room for all that follows.
+fn large() -> Functions {
+    let mut plan = Functions::plan(&["blue"], 0, &large_quotas());
+    plan.environment_limit = ENVIRONMENTS as u32 + 16;
+    plan.eni_limit = (TENANTS * ENIS_PER_TENANT) as u32 + 16;
+    plan.uplink_limit = TENANTS as u32 + 16;
+    for number in 0..TENANTS {
+        let _ = writeln!(
+            plan.network,
+            "[[uplink]]\nname = \"t{number}\"\ninterface = \"u{number}\"\nhook = \"tc\""
+        );
+    }
+    let mut functions = Functions::build(plan);
+    make_links(&functions, 'u', 'w', TENANTS);
+    functions.world.start_agent();
+    functions
+}
+
 /// Quotas that let a single account have a thousand tenants.
 fn large_quotas() -> String {
     "vpcs = 2000\nhyperplane_enis_per_vpc = 1000\ninterfaces_per_zone = 10000\n\
@@ -166,7 +181,7 @@ fn large_quotas() -> String {
 fn small_tenant(number: usize) -> String {
     let (high, low) = (number / 256, number % 256);
     let mut text = format!(
-        "[[vpc]]\nname = \"t{number}\"\ncidr = [\"172.{}.{low}.0/24\"]\nuplink = \"blue\"\n\
+        "[[vpc]]\nname = \"t{number}\"\ncidr = [\"172.{}.{low}.0/24\"]\nuplink = \"t{number}\"\n\
          local = \"on-link\"\n\
          [[security_group]]\nname = \"t{number}-web\"\nvpc = \"t{number}\"\n\
          [[role]]\nname = \"t{number}\"\nmanaged = [\"AWSLambdaVPCAccessExecutionRole\"]\n",
@@ -186,14 +201,17 @@ fn small_tenant(number: usize) -> String {
     text
 }
 
-/// Both ends of every environment's link; the far ends lie idle.
-fn make_links(functions: &Functions) {
-    for numbers in (0..ENVIRONMENTS).collect::<Vec<_>>().chunks(1_000) {
+/// Veth pairs, both ends on the host; the far ones lie idle.
+fn make_links(functions: &Functions, near: char, far: char, count: usize) {
+    for numbers in (0..count).collect::<Vec<_>>().chunks(1_000) {
         let mut lines = String::new();
         for number in numbers {
-            let _ = writeln!(lines, "link add e{number} type veth peer name f{number}");
-            let _ = writeln!(lines, "link set e{number} up");
-            let _ = writeln!(lines, "link set f{number} up");
+            let _ = writeln!(
+                lines,
+                "link add {near}{number} type veth peer name {far}{number}"
+            );
+            let _ = writeln!(lines, "link set {near}{number} up");
+            let _ = writeln!(lines, "link set {far}{number} up");
         }
         functions.world.host().ip_batch(&lines);
     }

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 
+use aya::maps::{Array, HashMap, Map, MapData};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tests::{
@@ -12,6 +13,7 @@ use tests::{
     wait::{PATIENCE, eventually},
     world::ECHO,
 };
+use vpc_common::layout::{Eni, Link, name};
 
 /// The address that a new flow of an environment leaves by.
 fn leaves_by(functions: &Functions, environment: usize) -> std::net::Ipv4Addr {
@@ -257,4 +259,42 @@ fn a_deleted_function_leaves_no_eni_and_its_network_can_go() {
     assert_eq!(functions.get("subnet"), []);
     let status = functions.world.status();
     assert_eq!(status.enis, []);
+}
+
+#[test]
+fn what_somebody_else_changes_in_the_tables_is_put_back() {
+    let functions = Functions::start(&["blue"], 1, "");
+    functions.apply(&tenant("blue"));
+    functions.await_active("blue");
+    functions.attach(0, "blue");
+    leaves_by(&functions, 0);
+    let open = |table: &str| {
+        let path = functions.world.pins().join("maps").join(table);
+        MapData::from_pin(path).expect("pinned")
+    };
+    let links = Map::HashMap(open(name::LINK_BY_IFINDEX));
+    let mut links: HashMap<_, u32, Link> = links.try_into().expect("a hash");
+    let known: Vec<u32> = links.keys().collect::<Result<_, _>>().expect("keys");
+    for ifindex in &known {
+        links.remove(ifindex).expect("removed");
+    }
+    let enis = Map::Array(open(name::ENIS));
+    let mut enis: Array<_, Eni> = enis.try_into().expect("an array");
+    let before = enis.get(&0, 0).expect("an ENI");
+    let changed = Eni {
+        connection_limit: 1,
+        ..before
+    };
+    enis.set(0, changed, 0).expect("set");
+    functions.world.reload().expect("a full pass");
+    leaves_by(&functions, 0);
+    assert_eq!(enis.get(&0, 0).expect("an ENI"), before);
+    let edits = functions.world.status().counters["agent_foreign_edits"];
+    assert_eq!(edits, known.len() as u64 + 1);
+    // And nothing is to be done any more.
+    functions.world.reload().expect("a full pass");
+    assert_eq!(
+        functions.world.status().counters["agent_foreign_edits"],
+        edits
+    );
 }

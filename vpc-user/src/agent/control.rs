@@ -29,6 +29,8 @@ use crate::{
 
 /// Commands that one command may lead to, one after the other.
 const ROUNDS: usize = 16;
+/// The shortest time between two ticks.
+const TICK_PERIOD: Duration = Duration::from_millis(50);
 /// How often it is looked whether an ENI has come or gone, while one has to.
 const SETTLING_PERIOD: Duration = Duration::from_secs(1);
 /// Full passes that an ENI beside another has carried nothing at until it goes.
@@ -121,7 +123,8 @@ impl ControlPlane {
     /// How long until the next [`ControlPlane::tick`]; `None`: nothing depends on time.
     pub fn patience(&self) -> Option<Duration> {
         let due = control::next_tick(&self.state, &self.settings);
-        let due = due.map(|due| due.since(now()));
+        // What could not be kept is not tried again at once.
+        let due = due.map(|due| due.since(now()).max(TICK_PERIOD));
         let settling = (!self.unsettled.is_empty()).then_some(SETTLING_PERIOD);
         due.into_iter().chain(settling).min()
     }

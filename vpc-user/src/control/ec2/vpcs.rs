@@ -86,6 +86,7 @@ impl Act for CreateVpc {
         let count = transaction.of_account::<Vpc>(account).count() + 1;
         within("VpcLimitExceeded", "VPCs", count, context.settings.vpcs)?;
         let id = IdKind::VPC.fresh(&mut context.entropy);
+        uplink_is_free(transaction, self.uplink.as_ref(), &id)?;
         let vpc = Vpc {
             vpc_id: id.clone(),
             owner_id: account,
@@ -150,6 +151,19 @@ impl Act for DeleteVpc {
     }
 }
 
+/// An uplink is one VPC's: what answers on it speaks for that VPC's addresses alone.
+fn uplink_is_free(state: &State, uplink: Option<&Id>, vpc: &Id) -> Result<(), ApiError> {
+    let Some(uplink) = uplink else {
+        return Ok(());
+    };
+    let mut others = state.all::<Vpc>().filter(|other| other.vpc_id != *vpc);
+    if others.any(|other| other.uplink.as_ref() == Some(uplink)) {
+        let message = format!("The uplink '{uplink}' is that of another VPC.");
+        return Err(ApiError::invalid(message));
+    }
+    Ok(())
+}
+
 /// Whether a VPC takes a resource along.
 fn is_of_the_beginning(state: &State, key: &Key) -> bool {
     match state.record(key) {
@@ -197,6 +211,7 @@ impl Act for ModifyVpcAttribute {
             vpc.enable_dns_hostnames = value;
         }
         if let Some(Attribute { value }) = &self.uplink {
+            uplink_is_free(transaction, value.as_ref(), &vpc.vpc_id)?;
             vpc.uplink = value.clone();
         }
         if let Some(Attribute { value }) = self.on_link {

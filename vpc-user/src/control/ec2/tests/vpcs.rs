@@ -8,6 +8,35 @@ use crate::control::{Account, Caller, Key, resource::*};
 /// Of another resource than there is.
 const NO_VPC: &str = "vpc-00000000000000000";
 
+/// Whoever answers on an uplink speaks for one VPC, whichever account it is of.
+#[test]
+fn an_uplink_is_one_vpcs() {
+    let mut world = World::new();
+    let members = json!({ "CidrBlock": "10.0.0.0/16", "Uplink": "wan" });
+    let first = text(&world.ok("CreateVpc", members.clone())["Vpc"]["VpcId"]);
+    world.context.caller = Caller::root(Account::new("000000000002").unwrap());
+    let refused = world.refused("CreateVpc", members.clone());
+    assert_eq!(refused, "InvalidParameterValue");
+    let second = json!({ "CidrBlock": "10.0.0.0/16", "Uplink": "lan" });
+    let second = text(&world.ok("CreateVpc", second)["Vpc"]["VpcId"]);
+    let taken = json!({ "VpcId": second, "Uplink": { "Value": "wan" } });
+    assert_eq!(
+        world.refused("ModifyVpcAttribute", taken.clone()),
+        "InvalidParameterValue"
+    );
+    world.context.caller = Caller::root(Account::DEFAULT);
+    world.ok(
+        "ModifyVpcAttribute",
+        json!({ "VpcId": first, "Uplink": { "Value": "wan" } }),
+    );
+    world.ok(
+        "ModifyVpcAttribute",
+        json!({ "VpcId": first, "Uplink": { "Value": null } }),
+    );
+    world.context.caller = Caller::root(Account::new("000000000002").unwrap());
+    world.ok("ModifyVpcAttribute", taken);
+}
+
 #[test]
 fn a_vpc_begins_with_a_group_an_acl_a_table_and_dhcp_options() {
     let mut world = World::new();
