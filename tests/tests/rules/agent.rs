@@ -57,7 +57,7 @@ fn a_bad_file_is_refused_in_one_sentence_and_the_rules_stay_in_force() {
         (open.replace("number = 100", "number = 32767"), "32767"),
         (open.replace("[[vpc]]", "[[vpc]"), "line "),
         (
-            open.replace("[limits]", "[limits]\nenis = 8"),
+            open.replace("\nenis = 256", "\nenis = 8"),
             "limits: enis = 8",
         ),
         (

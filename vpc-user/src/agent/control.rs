@@ -406,6 +406,12 @@ impl ControlPlane {
         }
         let noted = self.decide(Account::DEFAULT, |transaction, context| {
             for event in events {
+                // What happens to an environment happens to its account.
+                if let Event::DetachEnvironment { environment_id } = &event
+                    && let Some(of) = transaction.get::<Environment>(environment_id.as_str())
+                {
+                    context.caller = Caller::root(of.owner_id);
+                }
                 let command = Command::Life(event);
                 if let Err(error) = control::decide(transaction, &command, context) {
                     tracing::debug!(?command, %error, "an event came too late");
