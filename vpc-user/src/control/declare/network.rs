@@ -28,6 +28,9 @@ pub(super) fn wanted(wish: &Wish<'_>) -> Result<Network, ApiError> {
     }
     file.control = None;
     file.uplinks = wish.host.uplinks.iter().map(Into::into).collect();
+    // What the host has room for, and its quotas, are the agent's file's to say.
+    file.limits = (&wish.host.limits).into();
+    file.quotas = (&wish.host.network.quotas).into();
     let checked = file.validate();
     let checked = checked.map_err(|error| ApiError::invalid(error.to_string()))?;
     Ok(checked.network)
