@@ -211,9 +211,9 @@ impl Owner {
     }
 
     /// How long until something is due that nobody asks for.
-    fn patience(&self, next_pass: Instant) -> Duration {
+    fn patience(&mut self, next_pass: Instant) -> Duration {
         let until = next_pass.saturating_duration_since(Instant::now());
-        let tick = self.control.as_ref().and_then(ControlPlane::patience);
+        let tick = self.control.as_mut().and_then(ControlPlane::patience);
         tick.map_or(until, |tick| tick.min(until))
     }
 

@@ -36,8 +36,8 @@ const FLOWS: u32 = 100_000;
 /// One sample of each figure.
 pub fn measure(figures: &mut Figures) {
     first_packet(figures);
-    large_state(figures);
     restart(figures);
+    large_state(figures);
 }
 
 /// From the command that needs a new ENI to the first answer through it.

@@ -82,6 +82,10 @@ pub fn median(samples: &[f64]) -> f64 {
 impl Figures {
     /// Adds a sample of a figure.
     pub fn sample(&mut self, name: &str, value: f64) {
+        if name.starts_with("control.") {
+            // A run takes minutes.
+            eprintln!("{name} {value:.2}");
+        }
         self.samples.entry(name.into()).or_default().push(value);
     }
 

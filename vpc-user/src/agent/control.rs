@@ -7,7 +7,7 @@ mod concerned;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read as _,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::Value;
@@ -29,6 +29,8 @@ use crate::{
 
 /// Commands that one command may lead to, one after the other.
 const ROUNDS: usize = 16;
+/// How soon after a change it is looked what becomes due by time.
+const DUE_PERIOD: Duration = Duration::from_secs(1);
 /// The shortest time between two ticks.
 const TICK_PERIOD: Duration = Duration::from_millis(50);
 /// How often it is looked whether an ENI has come or gone, while one has to.
@@ -69,6 +71,11 @@ pub struct ControlPlane {
     idle: BTreeMap<Id, u32>,
     /// Something is to be taken away, which a full pass does.
     pass_due: bool,
+    /// When something happens by the passing of time alone, as of the state at a moment;
+    /// looking for it is looking at every function.
+    due: Option<Time>,
+    due_is_old: bool,
+    due_taken: Instant,
 }
 
 impl ControlPlane {
@@ -88,6 +95,9 @@ impl ControlPlane {
             settings,
             idle: BTreeMap::new(),
             pass_due: true,
+            due: None,
+            due_is_old: true,
+            due_taken: Instant::now(),
         })
     }
 
@@ -121,12 +131,17 @@ impl ControlPlane {
     }
 
     /// How long until the next [`ControlPlane::tick`]; `None`: nothing depends on time.
-    pub fn patience(&self) -> Option<Duration> {
-        let due = control::next_tick(&self.state, &self.settings);
+    pub fn patience(&mut self) -> Option<Duration> {
+        let age = self.due_taken.elapsed();
+        if self.due_is_old && age >= DUE_PERIOD {
+            self.due = control::next_tick(&self.state, &self.settings);
+            (self.due_taken, self.due_is_old) = (Instant::now(), false);
+        }
+        let look_again = self.due_is_old.then(|| DUE_PERIOD.saturating_sub(age));
         // What could not be kept is not tried again at once.
-        let due = due.map(|due| due.since(now()).max(TICK_PERIOD));
+        let due = self.due.map(|due| due.since(now()).max(TICK_PERIOD));
         let settling = (!self.unsettled.is_empty()).then_some(SETTLING_PERIOD);
-        due.into_iter().chain(settling).min()
+        [look_again, due, settling].into_iter().flatten().min()
     }
 
     /// Carries a command out for an account.
@@ -177,6 +192,7 @@ impl ControlPlane {
         let changes = transaction.changes();
         if !changes.is_empty() {
             self.revision = self.store.commit(self.revision, &changes)?;
+            self.due_is_old = true;
         }
         transaction.commit();
         Ok((answer, changes))
