@@ -3,16 +3,11 @@
 use std::{
     fmt::Write as _,
     io::{BufRead as _, BufReader, Write as _},
-    net::{Ipv4Addr, UdpSocket},
     os::unix::net::UnixStream,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    thread,
     time::{Duration, Instant},
 };
 
-use nix::sys::signal::Signal;
 use serde_json::json;
-use vpc_common::drop::DropReason;
 use vpc_user::model::{FunctionAttachRequest, ObjectName, Request, Response};
 
 use super::{Figures, figures::median};
@@ -30,13 +25,10 @@ const ENDS: usize = 500;
 /// Tenants of the large state, functions and ENIs of each.
 const TENANTS: usize = 1_000;
 const ENIS_PER_TENANT: usize = 4;
-/// Flows that are open across a restart.
-const FLOWS: u32 = 100_000;
 
 /// One sample of each figure.
 pub fn measure(figures: &mut Figures) {
     first_packet(figures);
-    restart(figures);
     large_state(figures);
 }
 
@@ -113,45 +105,6 @@ fn large_state(figures: &mut Figures) {
     figures.sample("control.one_change_ms", milliseconds(start.elapsed()));
 }
 
-/// An agent that is killed and started again under open flows.
-fn restart(figures: &mut Figures) {
-    let mut functions = Functions::start_as(&["blue"], 2, "", |plan| plan.flows = 262_144);
-    functions.apply(&tenant("blue"));
-    functions.await_active("blue");
-    for environment in 0..2 {
-        functions.attach(environment, "blue");
-        let env = functions.world.env(environment);
-        env.run(|| open_flows(FLOWS / 2));
-    }
-    let open = functions.world.status().flows;
-    assert!(open >= u64::from(FLOWS), "{open} flows are open");
-    assert_eq!(functions.world.drop_count(DropReason::PortsExhausted), 0);
-    let stop = AtomicBool::new(false);
-    let (sent, answered) = (AtomicU64::new(0), AtomicU64::new(0));
-    let socket = functions
-        .world
-        .env(0)
-        .run(|| udp_socket((RESOURCE, ECHO.port())));
-    let socket = socket.expect("socket");
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                sent.fetch_add(1, Ordering::Relaxed);
-                if udp_exchange(&socket, b"still there?").is_ok() {
-                    answered.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        });
-        functions.world.stop_agent(Signal::SIGKILL);
-        let start = Instant::now();
-        functions.world.start_agent();
-        figures.sample("control.restart_ms", milliseconds(start.elapsed()));
-        stop.store(true, Ordering::Relaxed);
-    });
-    let lost = sent.load(Ordering::Relaxed) - answered.load(Ordering::Relaxed);
-    figures.sample("control.restart_lost_packets", lost as f64);
-}
-
 /// A world with an uplink for each of the tenants, and room for all that follows.
 fn large() -> Functions {
     let mut plan = Functions::plan(&["blue"], 0, &large_quotas());
@@ -226,19 +179,6 @@ fn attach_request(number: usize) -> Request {
     });
     let request: FunctionAttachRequest = serde_json::from_value(request).expect("a request");
     Request::AttachFunction(request)
-}
-
-/// Opens flows of one datagram each, and waits for their answers.
-fn open_flows(count: u32) {
-    let mut buffer = [0; 64];
-    for _ in 0..count {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("bind");
-        socket
-            .set_read_timeout(Some(Duration::from_secs(5)))
-            .expect("timeout");
-        socket.send_to(b"x", (RESOURCE, ECHO.port())).expect("send");
-        socket.recv(&mut buffer).expect("an answer");
-    }
 }
 
 /// A connection to the agent that stays open.
