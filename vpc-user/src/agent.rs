@@ -307,7 +307,11 @@ impl Owner {
             Request::Reload => self.reload().map_err(|error| error.to_string()),
             Request::Explain(request) => dataplane
                 .explain(request)
-                .map(|told| Response::Explanation(Box::new(told)))
+                .map(|mut told| {
+                    let control = self.control.as_ref();
+                    told.function = control.and_then(|it| it.function_of(&told.environment));
+                    Response::Explanation(Box::new(told))
+                })
                 .map_err(|error| error.to_string()),
             Request::Environments => Ok(Response::Environments(dataplane.environments())),
             Request::Flows => Ok(Response::Flows(dataplane.flows())),

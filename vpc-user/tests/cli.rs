@@ -126,6 +126,7 @@ fn explanation(request: &ExplainRequest) -> Explanation {
     Explanation {
         environment: request.environment.to_string(),
         address: [172, 16, 0, 2].into(),
+        function: None,
         group: "blue-app".into(),
         to: request.to,
         eni: None,

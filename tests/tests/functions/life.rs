@@ -14,6 +14,7 @@ use tests::{
     world::ECHO,
 };
 use vpc_common::layout::{Eni, Link, name};
+use vpc_user::model::{Request, Response};
 
 /// The address that a new flow of an environment leaves by.
 fn leaves_by(functions: &Functions, environment: usize) -> std::net::Ipv4Addr {
@@ -53,6 +54,15 @@ fn a_function_is_active_once_its_eni_takes_flows_and_its_environment_leaves_by_i
     assert_eq!(usage.flows[0].flows, 2);
     assert_eq!(usage.usage.environments.len(), 1);
     assert_eq!(usage.usage.functions.len(), 1);
+    let to = format!("{RESOURCE}:{}/udp", ECHO.port());
+    let request = json!({ "environment": "blue-0", "to": to });
+    let request = serde_json::from_value(request).expect("a request");
+    let Response::Explanation(told) = functions.world.request(&Request::Explain(request)) else {
+        panic!("an explanation was expected")
+    };
+    let function = told.function.expect("it runs one");
+    assert!(function.ends_with(":function:blue:$LATEST"), "{function}");
+    assert_eq!(told.verdict, "allowed");
     assert_eq!(
         functions.apply(&tenant("blue")),
         [],

@@ -18,7 +18,7 @@ use crate::{
         self, Account, ApiError, Caller, Change, Command, Context, Desired, Entropy, Id, Settings,
         State, Time, Transaction,
         life::{AttachEnvironment, Event},
-        resource::{EniPhase, Environment, Interface, Subnet},
+        resource::{EniPhase, Environment, Function, Interface, Subnet},
         store::{RedbStore, Revision, Store, StoreError},
     },
     dataplane::{Applied, AttachError, Dataplane, Move},
@@ -114,6 +114,13 @@ impl ControlPlane {
     /// The state's revision.
     pub const fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// The version of a function that an environment runs, by its ARN.
+    pub fn function_of(&self, environment: &str) -> Option<String> {
+        let environment = self.state.get::<Environment>(environment)?;
+        let function = self.state.get::<Function>(&environment.function)?;
+        Some(function.qualified_arn())
     }
 
     /// Takes what does not come from the state as it is now.

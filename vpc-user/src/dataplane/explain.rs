@@ -77,6 +77,7 @@ impl Dataplane {
         let mut explanation = Explanation {
             environment: environment.name.clone(),
             address: v4(environment.value.address),
+            function: None,
             group: group.map(|group| group.name.clone()).unwrap_or_default(),
             to: request.to,
             eni: eni.and_then(|eni| self.explained_eni(eni)),

@@ -140,6 +140,10 @@ pub struct Explanation {
     pub environment: String,
     /// Its address.
     pub address: Ipv4Addr,
+    /// The version of a function that it runs, by its ARN; `None`: it was attached to a
+    /// group of the configuration.
+    #[serde(default)]
+    pub function: Option<String>,
     /// Its group of ENIs; empty if that is gone.
     pub group: String,
     /// Where to.

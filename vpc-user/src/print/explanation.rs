@@ -21,6 +21,9 @@ pub fn explanation(out: &mut impl Write, told: &Explanation) -> io::Result<()> {
         }),
         told.to
     )?;
+    if let Some(function) = &told.function {
+        line(out, "function", function)?;
+    }
     line(out, "ENI", &eni(told.eni.as_ref()))?;
     if let Some(flow) = &told.flow {
         let text = format!(
@@ -146,6 +149,7 @@ mod tests {
         Explanation {
             environment: "fn-1".into(),
             address: [172, 16, 0, 2].into(),
+            function: None,
             group: "blue-app".into(),
             to: "10.0.3.7:443/tcp".parse().expect("an endpoint"),
             eni: Some(ExplainedEni {
