@@ -15,6 +15,7 @@ use std::{
     thread,
 };
 
+use aya::programs::{SchedClassifier, TcAttachType};
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns, unshare},
@@ -198,6 +199,24 @@ impl Namespace {
             .lines()
             .find(|line| line.starts_with("generic-receive-offload: "));
         line.is_some_and(|line| line.contains(": on"))
+    }
+
+    /// Numbers of the programs of the ingress filters of an interface.
+    pub fn filters(&self, interface: &str) -> Vec<u32> {
+        let shown = self.says("tc", &["filter", "show", "dev", interface, "ingress"]);
+        let programs = shown.lines().filter_map(|line| {
+            let (_, id) = line.split_once("direct-action")?.1.split_once(" id ")?;
+            id.split_whitespace().next()?.parse().ok()
+        });
+        programs.collect()
+    }
+
+    /// How many programs run at the ingress of an interface by TCX.
+    pub fn tcx(&self, interface: &str) -> usize {
+        self.run(|| {
+            let found = SchedClassifier::query_tcx(interface, TcAttachType::Ingress);
+            found.expect("a kernel with TCX").1.len()
+        })
     }
 
     /// Sets a value under `/proc/sys`, as the namespace sees it.

@@ -33,16 +33,6 @@ fn plan(environments: usize) -> Plan {
     plan
 }
 
-/// Numbers of the programs of the filters on an interface.
-fn filters(host: &Namespace, interface: &str) -> Vec<u32> {
-    let shown = host.says("tc", &["filter", "show", "dev", interface, "ingress"]);
-    let programs = shown.lines().filter_map(|line| {
-        let (_, id) = line.split_once("direct-action")?.1.split_once(" id ")?;
-        id.split_whitespace().next()?.parse().ok()
-    });
-    programs.collect()
-}
-
 fn has_qdisc(host: &Namespace, interface: &str) -> bool {
     host.says("tc", &["qdisc", "show", "dev", interface])
         .contains("clsact")
@@ -73,7 +63,7 @@ fn filters_carry_the_data_path_and_detach_leaves_none() {
     request.name = ObjectName::new("late").expect("a name");
     world.attach(request).expect("attach");
     for (index, interface) in ["env0", "env1", "env2"].into_iter().enumerate() {
-        assert_eq!(filters(host, interface).len(), 1);
+        assert_eq!(host.filters(interface).len(), 1);
         bulk_passes(world.env(index));
     }
     // XDP comes in front of a filter as well.
@@ -92,7 +82,7 @@ fn filters_carry_the_data_path_and_detach_leaves_none() {
         world.detach(name).expect("detach");
     }
     let left = ["env0", "env1", "env2"].map(|interface| {
-        assert!(filters(host, interface).is_empty(), "{interface}");
+        assert!(host.filters(interface).is_empty(), "{interface}");
         has_qdisc(host, interface)
     });
     assert_eq!(left, [false, true, true]);
@@ -117,10 +107,10 @@ fn a_restart_replaces_filters_under_traffic_and_mends_them() {
     let arrived = thread::scope(|scope| {
         let sequence = scope.spawn(|| sequence::run(&inside, &outside, &stop));
         for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-            let before = LINKS.map(|interface| filters(world.host(), interface));
+            let before = LINKS.map(|interface| world.host().filters(interface));
             world.stop_agent(signal);
             world.start_agent();
-            let after = LINKS.map(|interface| filters(world.host(), interface));
+            let after = LINKS.map(|interface| world.host().filters(interface));
             for (before, after) in before.iter().zip(&after) {
                 assert_eq!((before.len(), after.len()), (1, 1));
                 assert_ne!(before, after, "the program of the new agent");
@@ -140,10 +130,10 @@ fn a_restart_replaces_filters_under_traffic_and_mends_them() {
         world
             .host()
             .says("tc", &line.split(' ').collect::<Vec<_>>());
-        assert!(filters(world.host(), "env0").is_empty());
+        assert!(world.host().filters("env0").is_empty());
         world.stop_agent(Signal::SIGTERM);
         world.start_agent();
-        assert_eq!(filters(world.host(), "env0").len(), 1);
+        assert_eq!(world.host().filters("env0").len(), 1);
         bulk_passes(world.env(0));
     }
     assert_eq!(world.list().len(), 1);
@@ -151,19 +141,22 @@ fn a_restart_replaces_filters_under_traffic_and_mends_them() {
     assert_eq!(pins.count(), 2);
 }
 
-/// A pass is made every 30 s, and soon after an uplink changed.
 #[test]
-fn the_next_pass_makes_a_deleted_filter_anew() {
+fn a_deleted_filter_is_made_anew_at_once() {
     let world = World::start(plan(1));
     let host = world.host();
-    for link in LINKS {
+    let mended = || world.status().counters["agent_filters_mended"];
+    for (before, link) in (0..).zip(LINKS) {
         host.says("tc", &["qdisc", "del", "dev", link, "clsact"]);
-        assert!(filters(host, link).is_empty());
+        assert!(wait::eventually(wait::PATIENCE, || mended() == before * 2 + 1));
+        assert_eq!(host.filters(link).len(), 1);
+        host.says(
+            "tc",
+            &["filter", "del", "dev", link, "ingress", "prio", "1"],
+        );
+        assert!(wait::eventually(wait::PATIENCE, || mended() == before * 2 + 2));
+        assert_eq!(host.filters(link).len(), 1);
     }
-    host.ip(&["link", "set", "up-blue", "txqueuelen", "999"]);
-    let mended = || LINKS.iter().all(|link| filters(host, link).len() == 1);
-    assert!(wait::eventually(wait::PATIENCE, mended));
-    assert_eq!(world.status().counters["agent_filters_mended"], 2);
     bulk_passes(world.env(0));
     assert!(world.drop_totals().is_empty(), "{:?}", world.drop_totals());
 }
@@ -187,7 +180,7 @@ fn teardown_removes_filters_of_tables_of_another_layout() {
     let output = teardown(&world);
     assert!(output.status.success(), "{output:?}");
     for interface in LINKS {
-        assert!(filters(world.host(), interface).is_empty());
+        assert!(world.host().filters(interface).is_empty());
         assert!(!has_qdisc(world.host(), interface));
     }
     let shown = world.host().says("ip", &["link", "show"]);

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use aya::programs::{SchedClassifier, TcAttachType};
 use nix::sys::signal::Signal;
 use tests::{
     content::expected_digest,
@@ -22,7 +21,7 @@ use tests::{
     wait::PATIENCE,
     world::{ECHO, HTTP, World},
 };
-use vpc_user::model::{EnvironmentInfo, Hook, HookWish, ObjectName, UplinkInfo};
+use vpc_user::model::{EnvironmentInfo, Hook, HookWish, ObjectName, TcAttachment, UplinkInfo};
 
 const BOTH: [HookWish; 2] = [HookWish::Xdp, HookWish::Tc];
 const CLOSED_PORT: u16 = 9_998;
@@ -395,37 +394,55 @@ fn what_cannot_be_is_refused_in_one_sentence_and_changes_nothing() {
     everything_passes(world.env(0));
 }
 
+/// TC programs that run on an interface: filters, and TCX links.
+fn tc_programs(world: &World, interface: &str) -> (usize, usize) {
+    let host = world.host();
+    (host.filters(interface).len(), host.tcx(interface))
+}
+
+#[test]
+fn left_to_the_agent_environments_have_filters_and_uplinks_tcx_links() {
+    let world = World::start(Plan::blue(1));
+    assert_eq!(tc_programs(&world, "env0"), (1, 0));
+    assert_eq!(tc_programs(&world, "up-blue"), (0, 1));
+    everything_passes(world.env(0));
+}
+
 #[test]
 fn a_detached_environment_leaves_nothing_on_its_interface() {
-    let world = World::start(Plan::blue(1));
-    let programs = || {
-        world.host().run(|| {
-            let tcx = SchedClassifier::query_tcx("env0", TcAttachType::Ingress);
-            let tcx = tcx.expect("a kernel with TCX").1.len();
-            let shown = world.host().says("ip", &["link", "show", "dev", "env0"]);
-            (tcx, shown.contains("xdp"))
-        })
+    for (tc, attached) in [
+        (TcAttachment::Auto, (1, 0)),
+        (TcAttachment::Clsact, (1, 0)),
+        (TcAttachment::Tcx, (0, 1)),
+    ] {
+        let mut plan = Plan::blue(1);
+        plan.tc = tc;
+        let world = World::start(plan);
+        for hook in BOTH {
+            leaves_nothing(&world, hook, attached);
+        }
+    }
+}
+
+fn leaves_nothing(world: &World, hook: HookWish, attached: (usize, usize)) {
+    let has_xdp = || {
+        let shown = world.host().says("ip", &["link", "show", "dev", "env0"]);
+        shown.contains("xdp")
     };
     let pins = || {
         let names = std::fs::read_dir(world.pins().join("links")).expect("the folder");
-        names
-            .flatten()
-            .filter(|name| {
-                name.file_name()
-                    .to_string_lossy()
-                    .starts_with("environment-")
-            })
-            .count()
+        let names = names.flatten().map(|name| name.file_name());
+        let of_environments = names.filter(|name| name.to_string_lossy().starts_with("env"));
+        of_environments.count()
     };
-    for hook in BOTH {
-        world.set_hook("blue-0", hook).expect("set the hook");
-        let xdp = hook == HookWish::Xdp;
-        assert_eq!(programs(), (1, xdp));
-        assert_eq!(pins(), 1 + usize::from(xdp));
-        assert_eq!(world.env(0).gro(INTERFACE), xdp);
-        world.detach("blue-0").expect("detach");
-        assert_eq!((programs(), pins()), ((0, false), 0));
-        assert!(!world.env(0).gro(INTERFACE));
-        world.attach(world.attach_request(0)).expect("attach again");
-    }
+    world.set_hook("blue-0", hook).expect("set the hook");
+    let xdp = hook == HookWish::Xdp;
+    assert_eq!((tc_programs(world, "env0"), has_xdp()), (attached, xdp));
+    assert_eq!(pins(), 1 + usize::from(xdp));
+    assert_eq!(world.env(0).gro(INTERFACE), xdp);
+    world.detach("blue-0").expect("detach");
+    assert_eq!((tc_programs(world, "env0"), has_xdp()), ((0, 0), false));
+    assert_eq!(pins(), 0);
+    assert!(!world.env(0).gro(INTERFACE));
+    world.attach(world.attach_request(0)).expect("attach again");
 }

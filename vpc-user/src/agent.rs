@@ -289,6 +289,10 @@ impl Owner {
                 dataplane.interface_changed(ifindex);
                 dataplane.uplink_of(ifindex).is_some() || dataplane.awaits_uplink(&self.config)
             }
+            LinkChange::FilterGone(ifindex) => {
+                dataplane.filter_gone(ifindex);
+                false
+            }
             LinkChange::Missed => true,
         }
     }

@@ -98,7 +98,7 @@ pub enum HookWish {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TcAttachment {
-    /// As TCX links where the kernel has them, as filters elsewhere.
+    /// Environments as filters, uplinks as TCX links, as far as the kernel has both.
     #[default]
     Auto,
     /// As TCX links (Linux 6.6).

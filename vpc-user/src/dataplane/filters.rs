@@ -20,12 +20,12 @@ impl Programs {
         index: u32,
         ifindex: u32,
     ) -> Result<Attachment, ProgramsError> {
-        if others_run_there(ifindex)? {
+        if others_run_there(&mut self.filters, ifindex)? {
             return Err(ProgramsError::OtherAgent);
         }
         let attachment = Attachment::Filter(Filter {
             ifindex,
-            qdisc: Filters::open()?.add_qdisc(ifindex)?,
+            qdisc: self.filters.add_qdisc(ifindex)?,
             next: false,
         });
         let pin = Pin {
@@ -37,7 +37,7 @@ impl Programs {
             .pin_program(pin)
             .and_then(|()| self.put_filter(kind, ifindex));
         if let Err(error) = made {
-            remove(&self.links, &pin.name())?;
+            remove(&mut self.filters, &self.links, &pin.name())?;
             return Err(error);
         }
         Ok(attachment)
@@ -55,7 +55,8 @@ impl Programs {
     fn put_filter(&mut self, kind: LinkKind, ifindex: u32) -> Result<(), ProgramsError> {
         let program = classifier(&mut self.ebpf, kind)?;
         let fd = program.fd().map_err(Box::new)?;
-        let put = Filters::open()?.put(ifindex, fd.as_fd(), program_of(kind, Hook::Tc));
+        let name = program_of(kind, Hook::Tc);
+        let put = self.filters.put(ifindex, fd.as_fd(), name);
         put.map_err(|error| match error.raw_os_error() {
             Some(libc::EINVAL) => ProgramsError::ForeignFilter,
             _ => error.into(),
@@ -68,17 +69,14 @@ impl Programs {
         let Some((pin, filter)) = pins.first().copied() else {
             return Ok(());
         };
-        let (ifindex, mut filters) = (filter.ifindex, Filters::open()?);
-        let known = |id| {
-            pins.iter()
-                .any(|(pin, _)| self.program_id(*pin) == Some(id))
-        };
-        if let Found::Program(id) = filters.find(ifindex)?
-            && !known(id)
-        {
-            return Err(ProgramsError::OtherAgent);
+        let ifindex = filter.ifindex;
+        if let Found::Program(id) = self.filters.find(ifindex)? {
+            let mut known = pins.iter().map(|(pin, _)| self.program_id(*pin));
+            if !known.any(|known| known == Some(id)) {
+                return Err(ProgramsError::OtherAgent);
+            }
         }
-        let qdisc = filters.add_qdisc(ifindex)? || pins.iter().any(|(_, filter)| filter.qdisc);
+        let qdisc = self.filters.add_qdisc(ifindex)? || pins.iter().any(|(_, filter)| filter.qdisc);
         let named = |next| Pin {
             attachment: Attachment::Filter(Filter {
                 ifindex,
@@ -110,22 +108,32 @@ impl Programs {
     /// Makes every filter anew that somebody removed; says of which links, and how it
     /// went.
     pub(super) fn mend_filters(&mut self) -> Vec<(LinkKind, u32, Result<(), ProgramsError>)> {
-        let filter_of = |pin: &Pin| match pin.attachment {
-            Attachment::Filter(filter) => Some((*pin, filter)),
+        let links: Vec<(LinkKind, u32)> =
+            self.pins.iter().map(|pin| (pin.kind, pin.index)).collect();
+        let mended = links.into_iter().filter_map(|(kind, index)| {
+            let outcome = self.mend_filter(kind, index)?;
+            Some((kind, index, outcome))
+        });
+        mended.collect()
+    }
+
+    /// Makes the filter of a link anew if somebody removed it; `None` if nobody did.
+    pub(super) fn mend_filter(
+        &mut self,
+        kind: LinkKind,
+        index: u32,
+    ) -> Option<Result<(), ProgramsError>> {
+        let pins = self.pins_of(kind, index, Hook::Tc).into_iter();
+        let mut pins = pins.filter_map(|pin| match pin.attachment {
+            Attachment::Filter(filter) => Some((pin, filter)),
             Attachment::Xdp | Attachment::Tcx => None,
-        };
-        let pinned: Vec<(Pin, Filter)> = self.pins.iter().filter_map(filter_of).collect();
-        let mut mended = Vec::new();
-        for (pin, filter) in pinned {
-            let found = Filters::open().and_then(|mut filters| filters.find(filter.ifindex));
-            let outcome = match found {
-                Ok(Found::Program(_)) => continue,
-                Ok(Found::Nothing) => self.adopt_filter(&[(pin, filter)]),
-                Err(error) => Err(error.into()),
-            };
-            mended.push((pin.kind, pin.index, outcome));
+        });
+        let (pin, filter) = pins.next()?;
+        match self.filters.find(filter.ifindex) {
+            Ok(Found::Program(_)) => None,
+            Ok(Found::Nothing) => Some(self.adopt_filter(&[(pin, filter)])),
+            Err(error) => Some(Err(error.into())),
         }
-        mended
     }
 
     fn program_id(&self, pin: Pin) -> Option<u32> {
@@ -136,8 +144,11 @@ impl Programs {
 
 /// Only the filter that runs the pinned program: the interface may be another one by
 /// now, and the filter somebody else's.
-pub fn remove_filter(path: &Path, filter: Filter) -> Result<(), ProgramsError> {
-    let mut filters = Filters::open()?;
+pub fn remove_filter(
+    filters: &mut Filters,
+    path: &Path,
+    filter: Filter,
+) -> Result<(), ProgramsError> {
     let id = ProgramInfo::from_pin(path).ok().map(|info| info.id());
     if let Found::Program(found) = filters.find(filter.ifindex)?
         && Some(found) == id

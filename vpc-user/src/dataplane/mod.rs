@@ -279,15 +279,35 @@ impl Dataplane {
     /// Filters of clsact have no owner: whatever removed one, the program is put back.
     pub fn mend_filters(&mut self) {
         for (kind, index, outcome) in self.programs.mend_filters() {
-            match outcome {
-                Ok(()) => {
-                    self.counters.filters_mended.one();
-                    tracing::warn!(?kind, index, "a filter was gone: it was made anew");
-                }
-                Err(error) => {
-                    self.counters.steps_failed.one();
-                    tracing::warn!(?kind, index, %error, "a filter is gone");
-                }
+            self.filter_mended(kind, index, outcome);
+        }
+    }
+
+    /// Somebody removed a filter of an interface.
+    pub fn filter_gone(&mut self, ifindex: u32) {
+        let environment = self.environments.by_ifindex(ifindex);
+        let link = match environment {
+            Some(index) => Some((LinkKind::Environment, index)),
+            None => self
+                .uplink_of(ifindex)
+                .map(|index| (LinkKind::Uplink, index)),
+        };
+        if let Some((kind, index)) = link
+            && let Some(outcome) = self.programs.mend_filter(kind, index)
+        {
+            self.filter_mended(kind, index, outcome);
+        }
+    }
+
+    fn filter_mended(&self, kind: LinkKind, index: u32, outcome: Result<(), ProgramsError>) {
+        match outcome {
+            Ok(()) => {
+                self.counters.filters_mended.one();
+                tracing::warn!(?kind, index, "a filter was gone: it was made anew");
+            }
+            Err(error) => {
+                self.counters.steps_failed.one();
+                tracing::warn!(?kind, index, %error, "a filter is gone");
             }
         }
     }

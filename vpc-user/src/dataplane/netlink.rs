@@ -356,18 +356,23 @@ pub enum LinkChange {
     Changed(u32),
     /// It is gone from this namespace.
     Gone(u32),
+    /// It lost a filter, or the qdisc that held them.
+    FilterGone(u32),
     /// Some changes were lost: look at everything.
     Missed,
 }
 
-/// Waits for changes of interfaces.
+/// What a [`LinkMonitor`] is told of.
+const GROUPS: u32 = (libc::RTMGRP_LINK | libc::RTMGRP_TC) as u32;
+
+/// Waits for changes of interfaces and their filters.
 pub struct LinkMonitor(Socket);
 
 impl LinkMonitor {
     /// Subscribes in the namespace of this thread.
     pub fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind(&SocketAddr::new(0, libc::RTMGRP_LINK as u32))?;
+        socket.bind(&SocketAddr::new(0, GROUPS))?;
         Ok(Self(socket))
     }
 
@@ -383,8 +388,9 @@ impl LinkMonitor {
     }
 }
 
-/// Reads type and interface of each message and nothing else: ten thousand
-/// environments send such messages and few of them matter.
+/// Reads type and interface of each message, which is at the same place in those of
+/// interfaces and of filters, and nothing else: ten thousand environments send such
+/// messages and few of them matter.
 fn link_changes(mut bytes: &[u8]) -> Vec<LinkChange> {
     let word = |bytes: &[u8], at: usize| -> Option<u32> {
         bytes
@@ -400,6 +406,9 @@ fn link_changes(mut bytes: &[u8]) -> Vec<LinkChange> {
         match (kind & 0xffff) as u16 {
             libc::RTM_NEWLINK => changes.push(LinkChange::Changed(ifindex)),
             libc::RTM_DELLINK => changes.push(LinkChange::Gone(ifindex)),
+            libc::RTM_DELTFILTER | libc::RTM_DELQDISC => {
+                changes.push(LinkChange::FilterGone(ifindex));
+            }
             _ => {}
         }
         let next = (len as usize).next_multiple_of(4);

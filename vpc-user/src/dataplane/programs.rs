@@ -117,6 +117,7 @@ pub struct Programs {
     pub(super) links: PathBuf,
     /// How new TC programs are attached.
     tc: TcAttachment,
+    pub(super) filters: Filters,
     /// What is pinned: this is the only writer of the folder.
     pub(super) pins: BTreeSet<Pin>,
 }
@@ -143,6 +144,7 @@ impl Programs {
             ebpf,
             links,
             tc,
+            filters: Filters::open()?,
             pins,
         })
     }
@@ -178,14 +180,9 @@ impl Programs {
         hook: Hook,
         ifindex: u32,
     ) -> Result<(), ProgramsError> {
-        let attachment = match (hook, self.tc) {
-            (Hook::Xdp, _) => self.attach_xdp(kind, index, ifindex)?,
-            (Hook::Tc, TcAttachment::Tcx) => self.attach_tcx(kind, index, ifindex)?,
-            (Hook::Tc, TcAttachment::Clsact) => self.attach_filter(kind, index, ifindex)?,
-            (Hook::Tc, TcAttachment::Auto) => match self.attach_tcx(kind, index, ifindex) {
-                Err(ProgramsError::NoTcx) => self.attach_filter(kind, index, ifindex)?,
-                other => other?,
-            },
+        let attachment = match hook {
+            Hook::Xdp => self.attach_xdp(kind, index, ifindex)?,
+            Hook::Tc => self.attach_tc(kind, index, ifindex)?,
         };
         self.pins.insert(Pin {
             kind,
@@ -193,6 +190,34 @@ impl Programs {
             attachment,
         });
         Ok(())
+    }
+
+    /// Left to the agent, the kind of link decides: the kernel makes a TCX link in 10 ms,
+    /// for which it waits for every CPU with all interfaces locked, and a filter in a
+    /// tenth of one. Environments come and go by the thousand; uplinks stay.
+    fn attach_tc(
+        &mut self,
+        kind: LinkKind,
+        index: u32,
+        ifindex: u32,
+    ) -> Result<Attachment, ProgramsError> {
+        match (self.tc, kind) {
+            (TcAttachment::Tcx, _) => self.attach_tcx(kind, index, ifindex),
+            (TcAttachment::Clsact, _) => self.attach_filter(kind, index, ifindex),
+            (TcAttachment::Auto, LinkKind::Environment) => {
+                match self.attach_filter(kind, index, ifindex) {
+                    Err(error) if error.errno() == Some(libc::ENOENT) => {
+                        // A kernel without this qdisc or kind of filter.
+                        self.attach_tcx(kind, index, ifindex)
+                    }
+                    attached => attached,
+                }
+            }
+            (TcAttachment::Auto, LinkKind::Uplink) => match self.attach_tcx(kind, index, ifindex) {
+                Err(ProgramsError::NoTcx) => self.attach_filter(kind, index, ifindex),
+                attached => attached,
+            },
+        }
     }
 
     fn attach_xdp(
@@ -216,7 +241,7 @@ impl Programs {
         index: u32,
         ifindex: u32,
     ) -> Result<Attachment, ProgramsError> {
-        if others_run_there(ifindex)? {
+        if others_run_there(&mut self.filters, ifindex)? {
             return Err(ProgramsError::OtherAgent);
         }
         let interface = super::interface_name(ifindex);
@@ -297,13 +322,13 @@ impl Programs {
     /// Takes a hook's program off its interface, at once. Fine if it is off already.
     pub fn detach(&mut self, kind: LinkKind, index: u32, hook: Hook) -> Result<(), ProgramsError> {
         for pin in self.pins_of(kind, index, hook) {
-            remove(&self.links, &pin.name())?;
+            remove(&mut self.filters, &self.links, &pin.name())?;
             self.pins.remove(&pin);
         }
         Ok(())
     }
 
-    fn pins_of(&self, kind: LinkKind, index: u32, hook: Hook) -> Vec<Pin> {
+    pub(super) fn pins_of(&self, kind: LinkKind, index: u32, hook: Hook) -> Vec<Pin> {
         let all = |attachment| Pin {
             kind,
             index,
@@ -352,8 +377,8 @@ fn refusal(name: &'static str, error: &ProgramError) -> ProgramsError {
 
 /// Whether an agent's TC program runs on an interface, by a TCX link or a filter: two
 /// of them would see each other's packets.
-pub(super) fn others_run_there(ifindex: u32) -> Result<bool, ProgramsError> {
-    if Filters::open()?.find(ifindex)? != Found::Nothing {
+pub(super) fn others_run_there(filters: &mut Filters, ifindex: u32) -> Result<bool, ProgramsError> {
+    if filters.find(ifindex)? != Found::Nothing {
         return Ok(true);
     }
     let interface = super::interface_name(ifindex);
@@ -380,14 +405,16 @@ pub fn pinned(links: &Path) -> impl Iterator<Item = Pin> {
 pub fn detach_all(links: &Path) -> Result<(), ProgramsError> {
     let mut names: Vec<String> = pins::names(links).collect();
     names.sort_by_key(|name| Pin::parse(name));
-    names.iter().try_for_each(|name| remove(links, name))
+    let mut filters = Filters::open()?;
+    let mut names = names.iter();
+    names.try_for_each(|name| remove(&mut filters, links, name))
 }
 
 /// Takes the program of a pin off its interface, and the pin away.
-pub(super) fn remove(links: &Path, name: &str) -> Result<(), ProgramsError> {
+pub(super) fn remove(filters: &mut Filters, links: &Path, name: &str) -> Result<(), ProgramsError> {
     let path = links.join(name);
     match Pin::parse(name).map(|pin| pin.attachment) {
-        Some(Attachment::Filter(filter)) => remove_filter(&path, filter)?,
+        Some(Attachment::Filter(filter)) => remove_filter(filters, &path, filter)?,
         // Also the link of another release, whatever that calls it.
         Some(Attachment::Xdp | Attachment::Tcx) | None => match bpf::detach_link(&path) {
             Ok(()) => {}
