@@ -3,6 +3,9 @@
 //! a target's data path is yet to come, is left out, and nothing passes where it would
 //! have been asked.
 
+#[cfg(test)]
+pub(super) mod tests;
+
 use std::{
     collections::{BTreeSet, HashMap},
     net::Ipv4Addr,
@@ -14,8 +17,8 @@ use super::{
     Change, Id, Key, Record, Settings, State,
     resource::{
         EniGroup, EniPhase, IcmpTypeCode, Interface, NetworkAcl, NetworkAclEntry, Peering,
-        PeeringStatus, PrefixList, Route, RouteDestination, RouteTable, RouteTarget, RuleAction,
-        RulePeer, RuleTraffic, SecurityGroup, SecurityGroupRule, Subnet, Vpc,
+        PeeringStatus, PeeringVpc, PrefixList, Route, RouteDestination, RouteTable, RouteTarget,
+        RuleAction, RulePeer, RuleTraffic, SecurityGroup, SecurityGroupRule, Subnet, Vpc,
     },
 };
 use crate::model::{self, Config, EniConfig, GroupConfig, LocalDelivery, Network, Target, Traffic};
@@ -29,6 +32,8 @@ fn is_foreign(interface: &Interface) -> bool {
 /// thousand tenants, a change costs what it concerns.
 pub struct Desired {
     config: Config,
+    /// The uplinks of this host.
+    uplinks: BTreeSet<Id>,
     places: Places,
     settings: Settings,
 }
@@ -61,8 +66,10 @@ impl Desired {
             quotas: settings.quotas,
             ..Network::default()
         };
+        let uplinks = host.uplinks.iter().map(|uplink| uplink.name.clone());
         let mut desired = Self {
             config,
+            uplinks: uplinks.collect(),
             places: Places::new(),
             settings,
         };
@@ -94,7 +101,8 @@ impl Desired {
     }
 
     fn renew(&mut self, state: &State, parts: BTreeSet<Part>) {
-        let view = View::new(state, &self.config);
+        let uplinks = &self.uplinks;
+        let view = View { state, uplinks };
         let settings = &self.settings;
         let network = &mut self.config.network;
         let places = &mut self.places;
@@ -113,7 +121,7 @@ impl Desired {
                 Part::SecurityGroup(id) => {
                     let group = state.get::<SecurityGroup>(id.as_str());
                     let group = group.filter(|group| view.serves(&group.vpc_id));
-                    let group = group.map(|group| view.security_group(group));
+                    let group = group.map(security_group);
                     place(places, &mut network.security_groups, part, group);
                 }
                 Part::NetworkAcl(id) => {
@@ -229,80 +237,61 @@ fn own_part(key: &Key, record: &Record) -> Option<Part> {
 /// The parts that may be others after a change.
 fn concerned(state: &State, change: &Change) -> BTreeSet<Part> {
     let Change { key, before, after } = change;
-    let both = || before.iter().chain(after);
-    let mut parts: BTreeSet<Part> = both().filter_map(|record| own_part(key, record)).collect();
-    let mut users = |to: &Key| {
-        let users = state.referrers_of(to).filter_map(|user| state.record(user));
-        parts.extend(users.filter_map(|record| own_part(&record.key(), record)));
-    };
-    for record in both() {
+    let mut parts = BTreeSet::new();
+    // Whatever refers to one of these asks for what the change is about.
+    let mut bears_on = BTreeSet::new();
+    for record in before.iter().chain(after) {
+        parts.extend(own_part(key, record));
         match record {
             // Whether it is served here, and how: that of everything in it.
             Record::Vpc(vpc) => {
-                users(key);
-                for subnet in state.referring::<Subnet>(key) {
-                    users(&Key::of::<Subnet>(subnet.subnet_id.as_str()));
-                }
-                for peering in state.all::<Peering>() {
-                    let ends = [&peering.requester_vpc, &peering.accepter_vpc];
-                    if ends.iter().any(|end| end.vpc_id == vpc.vpc_id) {
-                        for end in ends {
-                            users(&Key::of::<Vpc>(end.vpc_id.as_str()));
-                        }
-                    }
+                bears_on.insert(key.clone());
+                let subnets = state.referring::<Subnet>(key);
+                bears_on.extend(subnets.map(|it| Key::of::<Subnet>(it.subnet_id.as_str())));
+                let mine = |it: &&Peering| ends(it).iter().any(|end| end.vpc_id == vpc.vpc_id);
+                for peering in state.all::<Peering>().filter(mine) {
+                    parts.insert(Part::Peering(peering.vpc_peering_connection_id.clone()));
+                    bears_on.extend(ends(peering).map(|end| of_vpc(&end.vpc_id)));
                 }
             }
-            Record::Subnet(_) => users(key),
-            // Subnets name their table; routes and rules the rest.
-            Record::RouteTable(table) => users(&Key::of::<Vpc>(table.vpc_id.as_str())),
-            Record::Interface(one) if one.hyperplane.is_none() => {
-                users(&Key::of::<Vpc>(one.vpc_id.as_str()));
+            Record::Subnet(_) => {
+                bears_on.insert(key.clone());
+            }
+            // Subnets name their table; routes name the rest.
+            Record::RouteTable(table) => {
+                bears_on.insert(of_vpc(&table.vpc_id));
+            }
+            Record::Interface(one) if is_foreign(one) => {
+                bears_on.insert(of_vpc(&one.vpc_id));
             }
             Record::Peering(peering) => {
-                for end in [&peering.requester_vpc, &peering.accepter_vpc] {
-                    users(&Key::of::<Vpc>(end.vpc_id.as_str()));
-                }
-            }
-            // Rules of other groups may have named it.
-            Record::SecurityGroup(_) if before.is_none() != after.is_none() => {
-                for group in state.all::<SecurityGroup>() {
-                    let named = group.rules.iter().any(|rule| {
-                        matches!(&rule.peer, RulePeer::ReferencedGroupId(id) if *id.as_str() == key.id)
-                    });
-                    if named {
-                        users(&Key::of::<Vpc>(group.vpc_id.as_str()));
-                    }
-                }
+                bears_on.extend(ends(peering).map(|end| of_vpc(&end.vpc_id)));
             }
             _ => {}
         }
     }
-    // A peering connection whose VPC is served now, or no more.
-    if let Some(Record::Vpc(vpc)) = before.as_ref().or(after.as_ref()) {
-        let peerings = state.all::<Peering>().filter(|peering| {
-            [&peering.requester_vpc, &peering.accepter_vpc]
-                .iter()
-                .any(|end| end.vpc_id == vpc.vpc_id)
-        });
-        parts.extend(peerings.map(|it| Part::Peering(it.vpc_peering_connection_id.clone())));
-    }
+    let users = bears_on.iter().flat_map(|to| state.referrers_of(to));
+    let users = users.filter_map(|user| own_part(user, state.record(user)?));
+    parts.extend(users);
     parts
+}
+
+fn of_vpc(id: &Id) -> Key {
+    Key::of::<Vpc>(id.as_str())
+}
+
+const fn ends(peering: &Peering) -> [&PeeringVpc; 2] {
+    [&peering.requester_vpc, &peering.accepter_vpc]
 }
 
 /// A state as this host sees it.
 struct View<'s> {
     state: &'s State,
     /// The uplinks of this host.
-    uplinks: BTreeSet<Id>,
+    uplinks: &'s BTreeSet<Id>,
 }
 
 impl<'s> View<'s> {
-    fn new(state: &'s State, host: &Config) -> Self {
-        let uplinks = host.uplinks.iter().map(|uplink| uplink.name.clone());
-        let uplinks = uplinks.collect();
-        Self { state, uplinks }
-    }
-
     /// The uplink of this host that a VPC is reachable by.
     fn uplink(&self, vpc: &Id) -> Option<&'s Id> {
         let vpc = self.state.get::<Vpc>(vpc.as_str())?;
@@ -355,37 +344,6 @@ impl<'s> View<'s> {
         own.or_else(main).map(|table| table.route_table_id.clone())
     }
 
-    /// Rules that name a group of a VPC that is not served here match nothing.
-    fn security_group(&self, group: &SecurityGroup) -> model::SecurityGroup {
-        let rules = |egress: bool| {
-            let rules = group
-                .rules
-                .iter()
-                .filter(move |rule| rule.is_egress == egress);
-            rules.filter_map(|rule| self.security_rule(rule)).collect()
-        };
-        model::SecurityGroup {
-            name: group.group_id.clone(),
-            vpc: group.vpc_id.clone(),
-            ingress: rules(false),
-            egress: rules(true),
-        }
-    }
-
-    fn security_rule(&self, rule: &SecurityGroupRule) -> Option<model::SecurityRule> {
-        let peer = match &rule.peer {
-            RulePeer::CidrIpv4(cidr) => model::Peer::Cidr(*cidr),
-            RulePeer::PrefixListId(id) => model::Peer::PrefixList(id.clone()),
-            RulePeer::ReferencedGroupId(id) => {
-                let group = self.state.get::<SecurityGroup>(id.as_str())?;
-                self.serves(&group.vpc_id)
-                    .then(|| model::Peer::Group(id.clone()))?
-            }
-        };
-        let traffic = rule_traffic(&rule.traffic)?;
-        Some(model::SecurityRule { traffic, peer })
-    }
-
     fn route_table(&self, table: &RouteTable) -> model::RouteTable {
         model::RouteTable {
             name: table.route_table_id.clone(),
@@ -426,7 +384,7 @@ impl<'s> View<'s> {
     }
 
     fn peering(&self, peering: &Peering) -> Option<model::Peering> {
-        let ends = [&peering.requester_vpc, &peering.accepter_vpc];
+        let ends = ends(peering);
         let is_served = ends.iter().all(|end| self.serves(&end.vpc_id));
         (peering.status == PeeringStatus::Active && is_served).then(|| model::Peering {
             name: peering.vpc_peering_connection_id.clone(),
@@ -488,6 +446,31 @@ fn eni_config(eni: &Interface, draining: bool) -> EniConfig {
         name: Some(eni.network_interface_id.clone()),
         draining,
     }
+}
+
+/// Rules that name a group of a VPC that is not served here, or one that is gone, are kept:
+/// they match nothing.
+fn security_group(group: &SecurityGroup) -> model::SecurityGroup {
+    let rules = |egress: bool| {
+        let rules = group.rules.iter().filter(|rule| rule.is_egress == egress);
+        rules.filter_map(security_rule).collect()
+    };
+    model::SecurityGroup {
+        name: group.group_id.clone(),
+        vpc: group.vpc_id.clone(),
+        ingress: rules(false),
+        egress: rules(true),
+    }
+}
+
+fn security_rule(rule: &SecurityGroupRule) -> Option<model::SecurityRule> {
+    let peer = match &rule.peer {
+        RulePeer::CidrIpv4(cidr) => model::Peer::Cidr(*cidr),
+        RulePeer::PrefixListId(id) => model::Peer::PrefixList(id.clone()),
+        RulePeer::ReferencedGroupId(id) => model::Peer::Group(id.clone()),
+    };
+    let traffic = rule_traffic(&rule.traffic)?;
+    Some(model::SecurityRule { traffic, peer })
 }
 
 fn prefix_list(list: &PrefixList) -> model::PrefixList {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::world::World;
 use crate::control::{
     Kind,
+    desired::tests::UPLINKS,
     ec2::lookup::{FORMS, Form},
     resource::*,
 };
@@ -39,8 +40,16 @@ fn of_vpcs(world: &World, which: u16, [a, b, c, ..]: Rest) -> (&'static str, Val
             json!({ "VpcId": vpc }),
         ),
         3 => {
-            let attribute = pick(&["EnableDnsSupport", "EnableDnsHostnames"], b);
-            let value = json!({ "Value": c % 2 == 0 });
+            let attribute = pick(
+                &["EnableDnsSupport", "EnableDnsHostnames", "OnLink", "Uplink"],
+                b,
+            );
+            let value = match attribute {
+                "Uplink" => {
+                    json!({ "Value": pick(&[None, Some(UPLINKS[0]), Some(UPLINKS[1])], c) })
+                }
+                _ => json!({ "Value": c % 2 == 0 }),
+            };
             (
                 "ModifyVpcAttribute",
                 json!({ "VpcId": vpc, attribute: value }),

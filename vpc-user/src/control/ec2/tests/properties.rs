@@ -1,15 +1,20 @@
-//! Random commands: whatever is asked in whatever order, the invariants hold, and what is
-//! refused changes nothing.
+//! Random commands: whatever is asked in whatever order, the invariants hold, what is
+//! refused changes nothing, and what the host serves follows step by step.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::{
     dice::{self, Dice, id, pick},
     world::{World, stranger},
 };
-use crate::control::{Account, Caller, Id, Key, Kind, Settings, resource::*};
+use crate::control::{
+    Account, Caller, Id, Key, Kind, Settings,
+    desired::tests::{Follower, UPLINKS},
+    resource::*,
+};
 
 /// Few of everything, so that commands meet quotas and each other.
 fn settings() -> Settings {
@@ -35,6 +40,10 @@ fn settings() -> Settings {
 fn furnished() -> World {
     let mut world = World::with(settings());
     let vpcs = ["10.0.0.0/16", "10.1.0.0/16"].map(|block| world.vpc(block));
+    for (vpc, uplink) in vpcs.iter().zip(UPLINKS) {
+        let members = json!({ "VpcId": vpc, "Uplink": { "Value": uplink } });
+        world.ok("ModifyVpcAttribute", members);
+    }
     let subnets = [(0, "10.0.1.0/24"), (1, "10.1.1.0/24")];
     for (index, block) in subnets {
         let vpc: &String = &vpcs[index];
@@ -115,6 +124,7 @@ proptest! {
     ) {
         let mut world = if is_furnished { furnished() } else { World::with(settings()) };
         let mut vpc_of_group = BTreeMap::new();
+        let mut follower = Follower::new(&world.state, &world.context.settings);
         for mut dice in all {
             // Mostly one account, which has more to do with itself.
             let is_stranger = dice[5] % 16 == 15;
@@ -134,6 +144,7 @@ proptest! {
                 vpc_of_group.insert(group.group_id.clone(), group.vpc_id.clone());
             }
             no_rule_is_stale_in_its_vpc(&world, &vpc_of_group);
+            follower.follow(&world.state);
         }
     }
 }

@@ -3,8 +3,12 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::world::{BARE_ROLE, OTHER_ROLE, POLICY, ROLE, World, vpc};
-use crate::control::{life, resource::*};
+use super::world::{BARE_ROLE, OTHER_ROLE, POLICY, ROLE, World, id, vpc};
+use crate::control::{
+    desired::tests::{Follower, UPLINKS},
+    life,
+    resource::*,
+};
 
 /// What may happen. Numbers choose among what there is.
 #[derive(Clone, Debug)]
@@ -301,8 +305,15 @@ proptest! {
         steps in prop::collection::vec(step(), 0..120)
     ) {
         let mut world = world();
+        for (vpc, uplink) in ["vpc-a", "vpc-b"].into_iter().zip(UPLINKS) {
+            let mut vpc = world.state.get::<Vpc>(vpc).expect("a VPC").clone();
+            vpc.uplink = Some(id(uplink));
+            world.put(vpc);
+        }
+        let mut follower = Follower::new(&world.state, &world.context.settings);
         for step in steps {
             take(&mut world, step);
+            follower.follow(&world.state);
         }
 
         world.program_all();
