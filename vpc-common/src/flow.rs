@@ -188,19 +188,27 @@ fn within_rate(environment: &Environment, state: &EnvironmentState, now: u64) ->
     }
     for _ in 0..4 {
         let expected = state.next_flow_ns.load();
-        let start = if expected > now { expected } else { now };
-        // One at a time always passes when none came lately.
-        if start > now && start + interval - now > environment.flow_burst_ns {
+        let Some(next) = next_flow(environment, expected, now) else {
             return false;
-        }
-        if state
-            .next_flow_ns
-            .compare_exchange(expected, start + interval)
-        {
+        };
+        if state.next_flow_ns.compare_exchange(expected, next) {
             return true;
         }
     }
     false
+}
+
+/// When an environment that may open a flow at `expected` and does at `now` may open the
+/// next one, nanoseconds; `None`: it may not open this one.
+#[inline(always)]
+pub const fn next_flow(environment: &Environment, expected: u64, now: u64) -> Option<u64> {
+    let interval = environment.flow_interval_ns as u64;
+    let start = if expected > now { expected } else { now };
+    // One at a time always passes when none came lately.
+    if start > now && start + interval - now > environment.flow_burst_ns {
+        return None;
+    }
+    Some(start + interval)
 }
 
 /// A connection of an ENI and a port on it.

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, num::NonZeroU16};
 
 use tests::{
     echo::udp_socket,
+    plan::Plan,
     topology::RESOURCE,
     vpc::{ASK, BEYOND, FAR, FARTHER, NAT, Rules, SHORT, Vpc, asks, gets_nothing},
     world::ECHO,
@@ -152,4 +153,31 @@ fn what_is_said_of_an_open_flow_is_what_its_next_packet_gets() {
     vpc.put(|rules| rules.acl_out = String::new());
     assert_eq!(explain(&vpc, FAR, ASK, Some(port)).verdict, "nacl_out");
     gets_nothing(&socket);
+}
+
+#[test]
+fn a_new_flow_that_finds_no_room_is_explained_as_it_is_dropped() {
+    let with = |change: fn(&mut Plan)| Vpc::start_as(Rules::default(), change);
+    for (vpc, reason) in [
+        (
+            with(|plan| plan.environments[0].flow_quota = 3),
+            "environment_quota",
+        ),
+        (
+            with(|plan| plan.tenants[0].connections = Some(3)),
+            "ports_exhausted",
+        ),
+    ] {
+        let mut sockets = Vec::new();
+        for _ in 0..3 {
+            assert_eq!(said(&explain(&vpc, FAR, ASK, None)), None);
+            sockets.push(vpc.socket(FAR));
+            asks(sockets.last().expect("a socket"));
+        }
+        let open = sockets[0].local_addr().expect("an address").port();
+        assert_eq!(said(&explain(&vpc, FAR, ASK, Some(open))), None);
+        let explanation = explain(&vpc, RESOURCE, ECHO.port(), None);
+        assert_eq!(said(&explanation).as_deref(), Some(reason));
+        assert_eq!(sent(&vpc, RESOURCE, ECHO.port()).as_deref(), Some(reason));
+    }
 }

@@ -8,20 +8,21 @@ use vpc_common::{
     addr::{Addr, Mac, V4},
     atomic::Shared64,
     drop::DropReason,
+    flow,
     layout::{BLOCK_PORTS, Group, NextHopKey, Slot},
     policy::{self, Egress, Words},
     state::{self, State},
 };
 
 use super::{
-    Dataplane,
+    Dataplane, clock,
     listing::v4,
     mirror::{Attached, Named},
     request::AttachError,
     step,
 };
 use crate::{
-    model::{ExplainRequest, ExplainedEni, ExplainedFlow, Explanation, ObjectName},
+    model::{Carried, ExplainRequest, ExplainedEni, ExplainedFlow, Explanation, ObjectName},
     policy::{Source, stages::Question},
 };
 
@@ -72,7 +73,10 @@ impl Dataplane {
         let group = self.mirror.groups.get(&environment.value.group);
         let eni = match flow {
             Some(flow) => Some(u32::from(flow.slot.eni())),
-            None => group.and_then(|group| self.eni_with_room(&group.value)),
+            None => {
+                let group = group.map(|group| &group.value);
+                group.and_then(|group| self.eni_with_room(group, request.to.protocol))
+            }
         };
         let mut explanation = Explanation {
             environment: environment.name.clone(),
@@ -97,7 +101,11 @@ impl Dataplane {
                     outside_port: exact.map(|flow| flow.slot.outside_port().number()),
                     ..question
                 };
-                self.pass_stages(&question, &mut explanation)
+                let refused = self.pass_stages(&question, &mut explanation);
+                refused.or_else(|| match flow {
+                    Some(_) => None,
+                    None => self.keeps_out(index, environment, eni),
+                })
             }
             Err(reason) => Some(reason),
         };
@@ -229,19 +237,37 @@ impl Dataplane {
         })
     }
 
+    /// What keeps out a new flow that the rules allow: at this moment, and in the kernel's
+    /// order.
+    fn keeps_out(
+        &self,
+        index: u32,
+        environment: &Attached,
+        eni: Option<u32>,
+    ) -> Option<DropReason> {
+        let state = self.tables.shared.environment_states.get(index as usize)?;
+        let value = &environment.value;
+        if state.flows.load() >= value.flow_quota.into() {
+            return Some(DropReason::EnvironmentQuota);
+        }
+        let next = flow::next_flow(value, state.next_flow_ns.load(), clock::now_ns());
+        if value.flow_interval_ns != 0 && next.is_none() {
+            return Some(DropReason::NewFlowRate);
+        }
+        eni.is_none().then_some(DropReason::PortsExhausted)
+    }
+
     /// The first ENI of a group that has room for a connection.
-    fn eni_with_room(&self, group: &Group) -> Option<u32> {
+    fn eni_with_room(&self, group: &Group, protocol: Carried) -> Option<u32> {
+        let shared = &self.tables.shared;
+        let has_room = |index: u32| {
+            let limit = self.mirror.enis.get(&index)?.value.connection_limit;
+            let connections = shared.eni_states.get(index as usize)?.connections.load();
+            let pool = flow::pool_index(index, protocol.number());
+            let pool = shared.pools.get(pool as usize)?;
+            Some(connections < limit.into() && pool.used.load() < pool.capacity.load())
+        };
         let mut members = step::members(group).iter().copied();
-        members.find(|index| {
-            let limit = self
-                .mirror
-                .enis
-                .get(index)
-                .map(|eni| eni.value.connection_limit);
-            let state = self.tables.shared.eni_states.get(*index as usize);
-            let open = state.map(|state| state.connections.load());
-            open.zip(limit)
-                .is_some_and(|(open, limit)| open < limit.into())
-        })
+        members.find(|index| has_room(*index).unwrap_or(false))
     }
 }
