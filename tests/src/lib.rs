@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod bench;
+pub mod burst;
 pub mod content;
 pub mod differential;
 pub mod echo;

@@ -412,7 +412,7 @@ fn left_to_the_agent_environments_have_filters_and_uplinks_tcx_links() {
 fn a_detached_environment_leaves_nothing_on_its_interface() {
     for (tc, attached) in [
         (TcAttachment::Auto, (1, 0)),
-        (TcAttachment::Clsact, (1, 0)),
+        (TcAttachment::Filter, (1, 0)),
         (TcAttachment::Tcx, (0, 1)),
     ] {
         let mut plan = Plan::blue(1);

@@ -103,8 +103,8 @@ pub enum TcAttachment {
     Auto,
     /// As TCX links (Linux 6.6).
     Tcx,
-    /// As filters of the clsact qdisc.
-    Clsact,
+    /// As filters of the ingress qdisc.
+    Filter,
 }
 
 macro_rules! words {
@@ -140,7 +140,7 @@ words! {
     RefusalDirection { Out = "out", In = "in" }
     Hook { Xdp = "xdp", Tc = "tc" }
     HookWish { Auto = "auto", Xdp = "xdp", Tc = "tc" }
-    TcAttachment { Auto = "auto", Tcx = "tcx", Clsact = "clsact" }
+    TcAttachment { Auto = "auto", Tcx = "tcx", Filter = "filter" }
 }
 
 /// The validated configuration of one host's agent.

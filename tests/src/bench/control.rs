@@ -3,21 +3,32 @@
 use std::{
     fmt::Write as _,
     io::{BufRead as _, BufReader, Write as _},
+    net::UdpSocket,
     os::unix::net::UnixStream,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 use vpc_user::model::{FunctionAttachRequest, ObjectName, Request, Response};
 
 use super::{Figures, figures::median};
 use crate::{
+    burst,
     echo::{udp_exchange, udp_socket},
     functions::{Functions, network, tenant},
+    sequence,
     topology::RESOURCE,
     world::ECHO,
 };
 
+/// Flows that are open while the agent starts anew.
+const FLOWS: usize = 100_000;
+/// How long there is traffic before and after.
+const BESIDE: Duration = Duration::from_millis(500);
+const SEQUENCE: u16 = 9_991;
 /// Environments that are attached.
 const ENVIRONMENTS: usize = 10_000;
 /// Of those the first and the last that are compared.
@@ -29,6 +40,7 @@ const ENIS_PER_TENANT: usize = 4;
 /// One sample of each figure.
 pub fn measure(figures: &mut Figures) {
     first_packet(figures);
+    restart(figures);
     large_state(figures);
 }
 
@@ -60,6 +72,43 @@ fn first_packet(figures: &mut Figures) {
         "control.new_eni_first_packet_ms",
         milliseconds(start.elapsed()),
     );
+}
+
+/// From the end of one agent to the first answer of the next, with open flows and traffic.
+fn restart(figures: &mut Figures) {
+    let mut functions = burst::world(FLOWS);
+    let (inside, outside) = ends_of_sequence(&functions);
+    let took = burst::open(&functions, FLOWS, u32::MAX);
+    figures.sample("control.burst_per_s", FLOWS as f64 / took.as_secs_f64());
+    let open = functions.world.status().flows;
+    assert!(open >= FLOWS as u64, "{open} flows are open");
+    let stop = AtomicBool::new(false);
+    let arrived = thread::scope(|scope| {
+        let sequence = scope.spawn(|| sequence::run(&inside, &outside, &stop));
+        thread::sleep(BESIDE);
+        let start = Instant::now();
+        functions.world.stop_agent(Signal::SIGTERM);
+        functions.world.start_agent();
+        figures.sample("control.restart_ms", milliseconds(start.elapsed()));
+        thread::sleep(BESIDE);
+        stop.store(true, Ordering::Relaxed);
+        sequence.join().expect("the sequence")
+    });
+    assert_eq!(functions.world.status().flows, open, "flows of before");
+    figures.sample("control.restart_lost", arrived.missing.len() as f64);
+}
+
+/// Sockets of an environment and of the VPC that a flow is open between.
+fn ends_of_sequence(functions: &Functions) -> (UdpSocket, UdpSocket) {
+    let outside = functions.world.tenant(0);
+    let outside = outside.run(|| UdpSocket::bind((RESOURCE, SEQUENCE)));
+    let outside = outside.expect("a socket in the VPC");
+    let inside = functions.world.env(0);
+    let inside = inside.run(|| udp_socket((RESOURCE, SEQUENCE)));
+    let inside = inside.expect("a socket in the environment");
+    inside.send(b"the first").expect("sent");
+    outside.recv(&mut [0; 16]).expect("received");
+    (inside, outside)
 }
 
 /// Attaching to a large state, and keeping the tables as it has them.

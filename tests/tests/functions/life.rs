@@ -6,6 +6,7 @@ use aya::maps::{Array, HashMap, Map, MapData};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tests::{
+    burst,
     echo::{tcp_exchange, udp_exchange, udp_socket},
     functions::{Functions, network, tenant},
     http,
@@ -241,6 +242,27 @@ fn an_eni_that_is_nearly_full_gets_company_before_anybody_is_refused() {
         .drop_count(vpc_common::drop::DropReason::PortsExhausted);
     assert_eq!(refused, 0);
     assert!(functions.enis().len() >= 3);
+}
+
+/// 52,000 connections are 80 % of an ENI's, and the room above them is gone in a quarter of
+/// a second.
+#[test]
+fn a_burst_of_50_000_connections_a_second_is_not_refused() {
+    const FLOWS: usize = 100_000;
+    let functions = burst::world(FLOWS);
+    leaves_by(&functions, 0);
+    let took = burst::open(&functions, FLOWS, 50_000);
+    let status = functions.world.status();
+    eprintln!("{FLOWS} in {took:?}");
+    assert!(
+        functions.world.drop_totals().is_empty(),
+        "{:?}",
+        functions.world.drop_totals()
+    );
+    assert_eq!(status.flows, FLOWS as u64 + 1);
+    let connections: Vec<u64> = status.enis.iter().map(|eni| eni.connections).collect();
+    assert_eq!(connections.iter().sum::<u64>(), FLOWS as u64 + 1);
+    assert!(connections.len() >= 2, "{connections:?}");
 }
 
 #[test]

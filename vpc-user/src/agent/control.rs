@@ -15,8 +15,8 @@ use serde_json::Value;
 use self::concerned::{Concerned, is_unsettled};
 use crate::{
     control::{
-        self, Account, ApiError, Caller, Change, Command, Context, Desired, Entropy, Id, Settings,
-        State, Time, Transaction,
+        self, Account, ApiError, Caller, Change, Command, Context, Desired, Entropy, Id, Record,
+        Settings, State, Time, Transaction,
         life::{AttachEnvironment, Event},
         resource::{EniPhase, Environment, Function, Interface, Subnet},
         store::{RedbStore, Revision, Store, StoreError},
@@ -71,8 +71,8 @@ pub struct ControlPlane {
     idle: BTreeMap<Id, u32>,
     /// Something is to be taken away, which a full pass does.
     pass_due: bool,
-    /// When something happens by the passing of time alone, as of the state at a moment;
-    /// looking for it is looking at every function.
+    /// When something happens by the passing of time alone, or earlier, as of the state at
+    /// a moment; looking for it is looking at every function.
     due: Option<Time>,
     due_is_old: bool,
     due_taken: Instant,
@@ -199,7 +199,10 @@ impl ControlPlane {
         let changes = transaction.changes();
         if !changes.is_empty() {
             self.revision = self.store.commit(self.revision, &changes)?;
-            self.due_is_old = true;
+            // An environment keeps things from becoming due, if anything.
+            let is_attached =
+                |change: &Change| matches!(change.after, Some(Record::Environment(_)));
+            self.due_is_old |= !changes.iter().all(is_attached);
         }
         transaction.commit();
         Ok((answer, changes))
@@ -315,6 +318,7 @@ impl ControlPlane {
         drop(loads);
         self.pass_due |= drained;
         self.end_overdue(dataplane);
+        self.due_is_old = true;
         self.report(dataplane, vec![Event::Tick]);
     }
 

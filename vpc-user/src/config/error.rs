@@ -118,7 +118,7 @@ pub enum Problem {
     NotAProfile,
     #[error("is not a hook: use \"auto\", \"xdp\" or \"tc\"")]
     NotAHook,
-    #[error("is no way to attach TC programs: use \"auto\", \"tcx\" or \"clsact\"")]
+    #[error("is no way to attach TC programs: use \"auto\", \"tcx\" or \"filter\"")]
     NotAnAttachment,
     #[error("is not the name of an uplink ({known}): correct it or add an [[uplink]]")]
     UnknownUplink { known: String },

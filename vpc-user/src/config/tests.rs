@@ -167,7 +167,7 @@ fn each_refusal_names_key_value_cause_and_remedy() {
         ),
         (
             "tc = \"netkit\"".into(),
-            "tc = \"netkit\" is no way to attach TC programs: use \"auto\", \"tcx\" or \"clsact\"",
+            "tc = \"netkit\" is no way to attach TC programs: use \"auto\", \"tcx\" or \"filter\"",
         ),
         (
             with("blue-app", "-"),
@@ -341,7 +341,7 @@ prop_compose! {
         shared: bool,
         hook in prop::sample::select(vec![HookWish::Auto, HookWish::Xdp, HookWish::Tc]),
         tc in prop::sample::select(
-            vec![TcAttachment::Auto, TcAttachment::Tcx, TcAttachment::Clsact]
+            vec![TcAttachment::Auto, TcAttachment::Tcx, TcAttachment::Filter]
         ),
         netns in prop::option::of("[a-z]{1,8}|/run/netns/[a-z]{1,8}"),
         environments in 1u32..=65_535,

@@ -51,7 +51,7 @@ counters! {
     detached,
     /// Environments whose interface went away.
     environments_lost,
-    /// Filters of clsact that somebody removed and a pass put back.
+    /// Filters that somebody removed and that were put back.
     filters_mended,
     /// Runs of the sweep.
     sweeps,

@@ -5,9 +5,9 @@ use std::{fs, os::fd::AsFd as _, path::Path};
 use aya::programs::ProgramInfo;
 
 use super::{
-    clsact::{Filters, Found},
+    ingress::{Filters, Found},
     pins::{Attachment, Filter, LinkKind, Pin},
-    programs::{Programs, ProgramsError, classifier, others_run_there, program_of, remove, unlink},
+    programs::{Programs, ProgramsError, classifier, program_of, remove, tcx_runs_there, unlink},
 };
 use crate::model::Hook;
 
@@ -20,12 +20,18 @@ impl Programs {
         index: u32,
         ifindex: u32,
     ) -> Result<Attachment, ProgramsError> {
-        if others_run_there(&mut self.filters, ifindex)? {
+        let qdisc = self.filters.add_qdisc(ifindex)?;
+        // One that was made a moment ago has no filters.
+        let is_taken = !qdisc && self.filters.find(ifindex)? != Found::Nothing;
+        if is_taken || tcx_runs_there(ifindex) {
+            if qdisc {
+                self.filters.remove_empty_qdisc(ifindex)?;
+            }
             return Err(ProgramsError::OtherAgent);
         }
         let attachment = Attachment::Filter(Filter {
             ifindex,
-            qdisc: self.filters.add_qdisc(ifindex)?,
+            qdisc,
             next: false,
         });
         let pin = Pin {

@@ -11,7 +11,6 @@ mod audit;
 mod bpf;
 mod cause;
 mod clock;
-mod clsact;
 mod counters;
 mod enis;
 mod environments;
@@ -25,6 +24,7 @@ mod holding;
 mod hook;
 mod hooks;
 mod images;
+mod ingress;
 mod listing;
 mod lock;
 mod mapped;
@@ -276,7 +276,7 @@ impl Dataplane {
         }
     }
 
-    /// Filters of clsact have no owner: whatever removed one, the program is put back.
+    /// Filters have no owner: whatever removed one, the program is put back.
     pub fn mend_filters(&mut self) {
         for (kind, index, outcome) in self.programs.mend_filters() {
             self.filter_mended(kind, index, outcome);

@@ -365,6 +365,14 @@ pub enum LinkChange {
 /// What a [`LinkMonitor`] is told of.
 const GROUPS: u32 = (libc::RTMGRP_LINK | libc::RTMGRP_TC) as u32;
 
+/// And of these of them: nobody is woken for the filters that the agent makes itself.
+const TOLD: [u16; 4] = [
+    libc::RTM_NEWLINK,
+    libc::RTM_DELLINK,
+    libc::RTM_DELQDISC,
+    libc::RTM_DELTFILTER,
+];
+
 /// Waits for changes of interfaces and their filters.
 pub struct LinkMonitor(Socket);
 
@@ -372,6 +380,7 @@ impl LinkMonitor {
     /// Subscribes in the namespace of this thread.
     pub fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
+        keep(&socket, &TOLD)?;
         socket.bind(&SocketAddr::new(0, GROUPS))?;
         Ok(Self(socket))
     }
@@ -385,6 +394,46 @@ impl LinkMonitor {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Has the kernel drop every notification but those of some types, by a classic BPF program
+/// on the socket.
+fn keep(socket: &Socket, types: &[u16]) -> io::Result<()> {
+    let statement = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    };
+    // The type is in the host's byte order, and the program loads in the network's.
+    let load = statement(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 4, 0, 0);
+    let mut program = vec![load];
+    for (at, kind) in types.iter().enumerate() {
+        let over = (types.len() - at) as u8;
+        let equal = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+        program.push(statement(equal, u32::from(kind.to_be()), over, 0));
+    }
+    let end = |bytes| statement(libc::BPF_RET | libc::BPF_K, bytes, 0, 0);
+    program.extend([end(0), end(u32::MAX)]);
+    let program = libc::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: the kernel copies the program, which is there until the end of the call.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            size_of::<libc::sock_fprog>() as u32,
+        )
+    };
+    if set == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
 

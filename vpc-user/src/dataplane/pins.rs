@@ -34,7 +34,7 @@ pub enum Attachment {
     Xdp,
     /// By a TCX link.
     Tcx,
-    /// By a filter of the clsact qdisc.
+    /// By a filter of the ingress qdisc.
     Filter(Filter),
 }
 

@@ -82,7 +82,7 @@ pub enum PortError {
     /// No TCX.
     #[error(
         "no TCX link can be made on {interface}, because this kernel has none: set `tc` to \"auto\" \
-         or \"clsact\", or run Linux 6.6 or later"
+         or \"filter\", or run Linux 6.6 or later"
     )]
     NoTcx {
         /// Its name.

@@ -21,8 +21,8 @@ use vpc_common::layout::program;
 use super::{
     bpf::{self, Runnable},
     cause::Cause,
-    clsact::{Filters, Found},
     filters::remove_filter,
+    ingress::{Filters, Found},
     pins::{self, Attachment, Filter, Pin},
 };
 use crate::model::{Hook, TcAttachment};
@@ -66,7 +66,7 @@ pub enum ProgramsError {
     #[error("the pinned link cannot be used: {}", Cause(.0))]
     Link(#[from] Box<LinkError>),
     /// A filter or its qdisc cannot be made, changed or removed.
-    #[error("the kernel refused a filter of the clsact qdisc: {0}")]
+    #[error("the kernel refused a filter of the ingress qdisc: {0}")]
     Filter(#[from] io::Error),
     /// There is no TCX.
     #[error("this kernel has no TCX")]
@@ -203,7 +203,7 @@ impl Programs {
     ) -> Result<Attachment, ProgramsError> {
         match (self.tc, kind) {
             (TcAttachment::Tcx, _) => self.attach_tcx(kind, index, ifindex),
-            (TcAttachment::Clsact, _) => self.attach_filter(kind, index, ifindex),
+            (TcAttachment::Filter, _) => self.attach_filter(kind, index, ifindex),
             (TcAttachment::Auto, LinkKind::Environment) => {
                 match self.attach_filter(kind, index, ifindex) {
                     Err(error) if error.errno() == Some(libc::ENOENT) => {
@@ -241,7 +241,7 @@ impl Programs {
         index: u32,
         ifindex: u32,
     ) -> Result<Attachment, ProgramsError> {
-        if others_run_there(&mut self.filters, ifindex)? {
+        if self.filters.find(ifindex)? != Found::Nothing || tcx_runs_there(ifindex) {
             return Err(ProgramsError::OtherAgent);
         }
         let interface = super::interface_name(ifindex);
@@ -375,16 +375,13 @@ fn refusal(name: &'static str, error: &ProgramError) -> ProgramsError {
     ProgramsError::Load { name, reason }
 }
 
-/// Whether an agent's TC program runs on an interface, by a TCX link or a filter: two
-/// of them would see each other's packets.
-pub(super) fn others_run_there(filters: &mut Filters, ifindex: u32) -> Result<bool, ProgramsError> {
-    if filters.find(ifindex)? != Found::Nothing {
-        return Ok(true);
-    }
+/// Whether an agent's TC program runs on an interface by a TCX link: two of them would see
+/// each other's packets.
+pub(super) fn tcx_runs_there(ifindex: u32) -> bool {
     let interface = super::interface_name(ifindex);
     let Ok((_, programs)) = SchedClassifier::query_tcx(&interface, TcAttachType::Ingress) else {
         // There is no TCX, or no such interface: attaching will tell.
-        return Ok(false);
+        return false;
     };
     let is_agents = |name: &str| {
         LinkKind::ALL.iter().any(|kind| {
@@ -393,7 +390,7 @@ pub(super) fn others_run_there(filters: &mut Filters, ifindex: u32) -> Result<bo
         })
     };
     let mut names = programs.iter().filter_map(ProgramInfo::name_as_str);
-    Ok(names.any(is_agents))
+    names.any(is_agents)
 }
 
 /// What is pinned in a folder.

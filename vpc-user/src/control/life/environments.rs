@@ -62,7 +62,6 @@ pub fn attach(
         address: attach.address,
         attached_at: context.now,
     });
-    version::used(transaction, &function.id(), context.now);
     Ok(Ok(json!({
         "EnvironmentId": id,
         "EniGroupId": group,
@@ -153,7 +152,7 @@ pub fn follow(transaction: &mut Transaction<'_>, function: &Function) {
     }
 }
 
-/// An environment ends; its version was in use until now.
+/// An environment ends; with the last one its version is in use no more.
 pub fn detach(
     transaction: &mut Transaction<'_>,
     id: &Id,
@@ -168,6 +167,9 @@ pub fn detach(
     };
     let function = environment.function.clone();
     transaction.remove(Key::of::<Environment>(id.as_str()));
-    version::used(transaction, &function, context.now);
+    let key = Key::of::<Function>(function.as_str());
+    if transaction.referring::<Environment>(&key).next().is_none() {
+        version::used(transaction, &function, context.now);
+    }
     Ok(())
 }

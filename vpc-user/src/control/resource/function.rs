@@ -55,7 +55,7 @@ pub struct Function {
     pub waiting_since: Option<Time>,
     /// Ours: what an update replaces, and what is in force again should it fail.
     pub previous: Option<Box<Previous>>,
-    /// Ours: when it was last invoked, or became active.
+    /// Ours: when it became active, was last invoked, or lost its last environment.
     pub last_used: Time,
     /// Ours, of [`LATEST`]: the number of the next version that is published.
     pub next_version: u64,

@@ -29,6 +29,27 @@ fn an_environment_is_bound_to_a_group_of_its_version() {
     let environment = world.environment("e1").unwrap();
     assert_eq!(environment.eni_group, group);
     assert_eq!(environment.attached_at, world.context.now);
+}
+
+/// A version is in use while it has an environment: what matters is when the last one ended.
+#[test]
+fn a_version_was_used_until_its_last_environment_ended() {
+    let mut world = World::new();
+    world.active("f", &["a"]);
+    let active = world.context.now;
+    for environment in ["e1", "e2"] {
+        world.pass(10);
+        world.attach(environment, "f").unwrap();
+    }
+    world.pass(10);
+    let detach = |world: &mut World, id: &str| {
+        let members = json!({ "EnvironmentId": id });
+        world.life("DetachEnvironment", members).unwrap();
+    };
+    detach(&mut world, "e2");
+    assert_eq!(world.function("f").last_used, active);
+    world.pass(10);
+    detach(&mut world, "e1");
     assert_eq!(world.function("f").last_used, world.context.now);
 }
 

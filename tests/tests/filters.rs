@@ -1,4 +1,4 @@
-//! TC programs as filters of the clsact qdisc, as on kernels without TCX.
+//! TC programs as filters of the ingress qdisc, as on kernels without TCX.
 
 use std::{
     fs,
@@ -29,13 +29,13 @@ const LINKS: [&str; 2] = ["up-blue", "env0"];
 
 fn plan(environments: usize) -> Plan {
     let mut plan = Plan::blue(environments).with_hooks(HookWish::Tc, HookWish::Tc);
-    plan.tc = TcAttachment::Clsact;
+    plan.tc = TcAttachment::Filter;
     plan
 }
 
 fn has_qdisc(host: &Namespace, interface: &str) -> bool {
-    host.says("tc", &["qdisc", "show", "dev", interface])
-        .contains("clsact")
+    let shown = host.says("tc", &["qdisc", "show", "dev", interface]);
+    shown.contains("ingress") || shown.contains("clsact")
 }
 
 fn bulk_passes(namespace: &Namespace) {
@@ -76,7 +76,7 @@ fn filters_carry_the_data_path_and_detach_leaves_none() {
         .expect("set the hook");
     bulk_passes(world.env(0));
     // Somebody else's filter keeps the qdisc.
-    let other = "filter add dev env1 egress prio 7 protocol all u32 match u32 0 0 classid 1:1";
+    let other = "filter add dev env1 ingress prio 7 protocol all u32 match u32 0 0 classid 1:1";
     host.says("tc", &other.split(' ').collect::<Vec<_>>());
     for name in ["blue-0", "blue-1", "late"] {
         world.detach(name).expect("detach");
@@ -121,17 +121,18 @@ fn a_restart_replaces_filters_under_traffic_and_mends_them() {
     });
     eprintln!("{} sent, {} missing", arrived.sent, arrived.missing.len());
     assert!(arrived.missing.is_empty(), "{:?}", arrived.missing);
-    // A filter has no owner: anybody may delete it, and the next agent makes it anew.
+    // A filter has no owner: while no agent runs anybody may delete it, and the next one
+    // makes it anew.
     for gone in ["filter", "qdisc"] {
         let line = match gone {
             "filter" => "filter del dev env0 ingress prio 1",
-            _ => "qdisc del dev env0 clsact",
+            _ => "qdisc del dev env0 ingress",
         };
+        world.stop_agent(Signal::SIGTERM);
         world
             .host()
             .says("tc", &line.split(' ').collect::<Vec<_>>());
         assert!(world.host().filters("env0").is_empty());
-        world.stop_agent(Signal::SIGTERM);
         world.start_agent();
         assert_eq!(world.host().filters("env0").len(), 1);
         bulk_passes(world.env(0));
@@ -147,7 +148,7 @@ fn a_deleted_filter_is_made_anew_at_once() {
     let host = world.host();
     let mended = || world.status().counters["agent_filters_mended"];
     for (before, link) in (0..).zip(LINKS) {
-        host.says("tc", &["qdisc", "del", "dev", link, "clsact"]);
+        host.says("tc", &["qdisc", "del", "dev", link, "ingress"]);
         assert!(wait::eventually(wait::PATIENCE, || mended() == before * 2 + 1));
         assert_eq!(host.filters(link).len(), 1);
         host.says(
