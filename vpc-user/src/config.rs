@@ -26,6 +26,7 @@ mod control;
 mod error;
 mod groups;
 mod network;
+mod raw_edge;
 mod raw_functions;
 mod raw_network;
 #[cfg(test)]
@@ -34,6 +35,9 @@ mod validate;
 
 pub use control::{DEFAULT_STORE, RawControl};
 pub use error::{ConfigError, Problem};
+pub use raw_edge::{
+    RawAddress, RawDhcpOptions, RawEndpoint, RawFlowLog, RawInternetGateway, RawNatGateway,
+};
 pub use raw_functions::{RawFunction, RawRole};
 pub use raw_network::{
     RawEntry, RawInterface, RawNetworkAcl, RawPeering, RawPrefixList, RawQuotas, RawRoute,
@@ -112,10 +116,32 @@ pub struct RawConfig {
     /// Groups of ENIs.
     #[serde(default, rename = "group")]
     pub groups: Vec<RawGroup>,
-    /// Roles: for `vpc apply`.
+    /// Sets of DHCP options: for `vpc apply`, as all that follows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dhcp_options: Vec<RawDhcpOptions>,
+    /// Internet gateways.
+    #[serde(
+        default,
+        rename = "internet_gateway",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub internet_gateways: Vec<RawInternetGateway>,
+    /// Elastic addresses.
+    #[serde(default, rename = "address", skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<RawAddress>,
+    /// NAT gateways.
+    #[serde(default, rename = "nat_gateway", skip_serializing_if = "Vec::is_empty")]
+    pub nat_gateways: Vec<RawNatGateway>,
+    /// VPC endpoints.
+    #[serde(default, rename = "endpoint", skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<RawEndpoint>,
+    /// Flow logs.
+    #[serde(default, rename = "flow_log", skip_serializing_if = "Vec::is_empty")]
+    pub flow_logs: Vec<RawFlowLog>,
+    /// Roles.
     #[serde(default, rename = "role", skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<RawRole>,
-    /// Functions: for `vpc apply`.
+    /// Functions.
     #[serde(default, rename = "function", skip_serializing_if = "Vec::is_empty")]
     pub functions: Vec<RawFunction>,
 }
@@ -189,7 +215,9 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 
 /// Parses and checks the text of a file.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
-    RawConfig::parse(text)?.validate()
+    let raw = RawConfig::parse(text)?;
+    control::is_of_agent(&raw)?;
+    raw.validate()
 }
 
 /// The text of a configuration with every default written out. Parsing it gives
@@ -231,8 +259,8 @@ impl From<&Config> for RawConfig {
             interfaces: written(&network.interfaces),
             peerings: written(&network.peerings),
             groups: written(&config.groups),
-            roles: Vec::new(),
-            functions: Vec::new(),
+            // The rest is no agent's.
+            ..Self::default()
         }
     }
 }

@@ -172,7 +172,10 @@ impl<'c> Oracle<'c> {
     fn target(&self, place: Place<'_>, target: &Target, remote: Ipv4Addr) -> Result<Hop, Refusal> {
         let network = &self.config.network;
         match target {
-            Target::Blackhole => Err(Refusal::Blackhole),
+            // Gateways have no data path yet.
+            Target::Blackhole | Target::InternetGateway(_) | Target::NatGateway(_) => {
+                Err(Refusal::Blackhole)
+            }
             Target::Interface(name) => {
                 let interface = find(&network.interfaces, |i| i.name == *name);
                 neighbour(place, interface.address)

@@ -105,6 +105,8 @@ fn write_table(text: &mut String, table: &RouteTable) -> fmt::Result {
         let target = match &route.target {
             Target::Interface(name) => format!("interface = \"{name}\""),
             Target::Peering(name) => format!("peering = \"{name}\""),
+            Target::InternetGateway(name) => format!("internet_gateway = \"{name}\""),
+            Target::NatGateway(name) => format!("nat_gateway = \"{name}\""),
             Target::Blackhole => "blackhole = true".to_owned(),
         };
         writeln!(text, "  {{ {destination}, {target} }},")?;

@@ -194,7 +194,7 @@ fn rules_and_routes_are_closed(made: &Network) -> bool {
             Destination::PrefixList(name) => lists.contains(name.as_str()),
         };
         let target = match &route.target {
-            Target::Blackhole => true,
+            Target::Blackhole | Target::InternetGateway(_) | Target::NatGateway(_) => true,
             Target::Interface(name) => interfaces.contains(name.as_str()),
             Target::Peering(name) => peerings.contains(name.as_str()),
         };

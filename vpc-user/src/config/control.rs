@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use vpc_common::layout::{ENI_CONNECTIONS, GROUP_ENIS};
 
 use super::{
-    ConfigError, Problem, RawConfig,
+    ConfigError, Problem, RawConfig, RawVpc,
     error::Place,
     validate::{absolute, in_range},
 };
@@ -129,6 +129,30 @@ pub(super) fn control(
         store: absolute(&place, "store", store, DEFAULT_STORE)?,
         settings,
     }))
+}
+
+/// Refuses in the agent's own file what only the control plane can make.
+pub(super) fn is_of_agent(raw: &RawConfig) -> Result<(), ConfigError> {
+    let vpcs = |has: fn(&RawVpc) -> bool| raw.vpcs.iter().filter(|vpc| has(vpc)).count();
+    let declared = [
+        ("vpc.dhcp_options", vpcs(|vpc| vpc.dhcp_options.is_some())),
+        ("vpc.dns_support", vpcs(|vpc| vpc.dns_support.is_some())),
+        ("vpc.dns_hostnames", vpcs(|vpc| vpc.dns_hostnames.is_some())),
+        ("dhcp_options", raw.dhcp_options.len()),
+        ("internet_gateway", raw.internet_gateways.len()),
+        ("address", raw.addresses.len()),
+        ("nat_gateway", raw.nat_gateways.len()),
+        ("endpoint", raw.endpoints.len()),
+        ("flow_log", raw.flow_logs.len()),
+        ("role", raw.roles.len()),
+        ("function", raw.functions.len()),
+    ];
+    match declared.into_iter().find(|(_, count)| *count != 0) {
+        Some((key, count)) => {
+            Err(Place::top().refuse_plain(key, format!("[{count}]"), Problem::Declared))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What the store keeps, by the key of the file, and how many of each are written.

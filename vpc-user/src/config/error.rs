@@ -105,6 +105,11 @@ pub enum Problem {
          to `vpc apply`"
     )]
     KeptInStore,
+    #[error(
+        "is made by the control plane and not by the agent's own file: hand it to `vpc apply`, of \
+         an agent with [control]"
+    )]
+    Declared,
     #[error("is not a Region or zone: use 1 to 32 characters of a-z, 0-9 and '-'")]
     NotARegion,
     #[error(

@@ -10,6 +10,7 @@ use crate::model::{
 use super::{ConfigError, Problem, RawConfig, addresses::Addresses, error::Place};
 
 mod acls;
+mod gateways;
 mod interfaces;
 mod lists;
 mod peerings;
@@ -24,6 +25,7 @@ mod tests;
 mod traffic;
 mod vpcs;
 
+use gateways::{InternetGateway, NatGateway};
 pub(super) use prefixes::assignable;
 pub(super) use routes::interfaces_are_reached;
 pub(super) use security::carried_groups;
@@ -43,6 +45,8 @@ pub(super) struct Scope {
     pub(super) subnets: Table<Subnet>,
     pub(super) interfaces: Table<NetworkInterface>,
     pub(super) peerings: Table<Peering>,
+    pub(super) internet_gateways: Table<InternetGateway>,
+    pub(super) nat_gateways: Table<NatGateway>,
 }
 
 impl Scope {
@@ -65,6 +69,10 @@ impl Scope {
         scope.subnets = subnets::subnets(&scope, raw, addresses)?;
         scope.interfaces = interfaces::interfaces(&scope, &raw.interfaces, addresses)?;
         scope.peerings = peerings::peerings(&scope, &raw.peerings, addresses)?;
+        let gateways = raw.internet_gateways.iter().map(|raw| &raw.name);
+        scope.internet_gateways = gateways::named(gateways)?;
+        let gateways = raw.nat_gateways.iter().map(|raw| &raw.name);
+        scope.nat_gateways = gateways::named(gateways)?;
         routes::fill(&mut scope, &raw.route_tables)?;
         Ok(scope)
     }

@@ -44,6 +44,15 @@ pub struct RawVpc {
     /// The table of the subnets that name none; written back at each subnet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub main_route_table: Option<String>,
+    /// Its `[[dhcp_options]]`: for `vpc apply`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dhcp_options: Option<String>,
+    /// Whether its resolver answers; absent, it does. For `vpc apply`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_support: Option<bool>,
+    /// Whether public addresses have names; absent, they have none. For `vpc apply`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_hostnames: Option<bool>,
 }
 
 /// One `[[prefix_list]]`; see [`PrefixList`].
@@ -142,6 +151,10 @@ pub struct RawRoute {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peering: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub internet_gateway: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nat_gateway: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub blackhole: Option<bool>,
 }
 
@@ -212,6 +225,9 @@ impl From<&Vpc> for RawVpc {
             uplink: vpc.uplink.to_string(),
             local: Some(delivery_word(vpc.local).to_owned()),
             main_route_table: None,
+            dhcp_options: None,
+            dns_support: None,
+            dns_hostnames: None,
         }
     }
 }
@@ -318,6 +334,8 @@ impl From<&Route> for RawRoute {
         match &route.target {
             Target::Interface(name) => raw.interface = Some(name.to_string()),
             Target::Peering(name) => raw.peering = Some(name.to_string()),
+            Target::InternetGateway(name) => raw.internet_gateway = Some(name.to_string()),
+            Target::NatGateway(name) => raw.nat_gateway = Some(name.to_string()),
             Target::Blackhole => raw.blackhole = Some(true),
         }
         raw

@@ -4,16 +4,22 @@
 //!
 //! Resources are told apart by their names: the tag `Name`, or what a kind has instead.
 
+mod edge;
 mod functions;
 mod network;
 mod prune;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Account, ApiError, Command, Context, Kind, Transaction, command, record_name};
+use super::{
+    Account, ApiError, Command, Context, Kind, Record, Transaction, command, record::Typed,
+    record_name, resource::NatGatewayState,
+};
 use crate::{
     config::RawConfig,
     model::{ApplyStep, Config},
@@ -38,7 +44,7 @@ pub fn apply(
     let network = network::wanted(wish)?;
     let names = transaction
         .records()
-        .filter(|record| record.account() == context.caller.account);
+        .filter(|record| record.account() == context.caller.account && !is_over(record));
     let names = names.filter_map(|record| {
         let key = record.key();
         Some(((key.kind, record_name(record)?), key.id))
@@ -49,7 +55,7 @@ pub fn apply(
         context,
         steps: Vec::new(),
     };
-    work.network(&network)?;
+    work.network(wish.file, &network)?;
     work.roles(&wish.file.roles)?;
     work.functions(&wish.file.functions)?;
     if wish.prune {
@@ -57,6 +63,20 @@ pub fn apply(
     }
     Ok(work.steps)
 }
+
+/// Whether something is only shown for a while yet: its name is free.
+fn is_over(record: &Record) -> bool {
+    match record {
+        Record::NatGateway(gateway) => matches!(
+            gateway.state,
+            NatGatewayState::Deleting | NatGatewayState::Deleted | NatGatewayState::Failed
+        ),
+        Record::Endpoint(endpoint) => matches!(endpoint.state.as_str(), "deleting" | "deleted"),
+        _ => false,
+    }
+}
+
+const EC2: &str = "ec2";
 
 /// Actions being carried out.
 struct Work<'t, 's, 'c> {
@@ -106,6 +126,32 @@ impl Work<'_, '_, '_> {
         answer.map_err(of)
     }
 
+    /// What has a name, as it is.
+    fn get<T: Typed>(&self, name: &str) -> Option<T> {
+        let id = self.id(T::KIND, name)?;
+        self.transaction.get::<T>(id).cloned()
+    }
+
+    /// Makes something in EC2 that has its name as a tag; its id, which is in the answer
+    /// at a path.
+    fn make(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        action: &str,
+        mut members: Value,
+        path: &str,
+    ) -> Result<String, ApiError> {
+        members["TagSpecifications"] = json!([{
+            "ResourceType": tagged_as(kind),
+            "Tags": [{ "Key": "Name", "Value": name }],
+        }]);
+        let answer = self.send(&object(kind, name), (EC2, action), members)?;
+        let id = text(&answer, path)?;
+        self.created(kind, name, &id);
+        Ok(id)
+    }
+
     /// Notes that something was made, and how it is called.
     fn created(&mut self, kind: Kind, name: &str, id: &str) {
         self.ids.insert((kind, name.to_owned()), id.to_owned());
@@ -131,9 +177,17 @@ fn object(kind: Kind, name: &str) -> String {
     format!("{} {name}", kind.word())
 }
 
-/// The name of something that is made, as a request has it.
-fn named(resource_type: &str, name: &str) -> Value {
-    json!([{ "ResourceType": resource_type, "Tags": [{ "Key": "Name", "Value": name }] }])
+/// What a kind is called where tags are given to it.
+const fn tagged_as(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Interface => "network-interface",
+        Kind::Peering => "vpc-peering-connection",
+        Kind::Address => "elastic-ip",
+        Kind::NatGateway => "natgateway",
+        Kind::Endpoint => "vpc-endpoint",
+        Kind::FlowLog => "vpc-flow-log",
+        other => other.word(),
+    }
 }
 
 /// A member of an answer, deep down, that is a text.

@@ -182,6 +182,10 @@ pub enum Target {
     Interface(ObjectName),
     /// The VPC at the other end of a peering connection.
     Peering(ObjectName),
+    /// An internet gateway. Nothing leads there yet: packets are dropped.
+    InternetGateway(ObjectName),
+    /// A NAT gateway. Nothing leads there yet: packets are dropped.
+    NatGateway(ObjectName),
     /// The target is gone: packets are dropped. AWS shows the state `blackhole`.
     Blackhole,
 }

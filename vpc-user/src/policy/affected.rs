@@ -290,7 +290,10 @@ fn leads_to_changes(
         };
         let by_interface = match &route.target {
             Target::Interface(name) => interfaces.contains(name),
-            Target::Peering(_) | Target::Blackhole => false,
+            Target::Peering(_)
+            | Target::InternetGateway(_)
+            | Target::NatGateway(_)
+            | Target::Blackhole => false,
         };
         by_list || by_interface
     })

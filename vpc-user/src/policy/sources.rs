@@ -230,7 +230,7 @@ impl<'c> Sources<'c> {
     /// Where a target is. One that is not there is a target that is gone.
     fn hop(&self, place: &Place<'c>, target: &Target) -> Hop {
         let found = match target {
-            Target::Blackhole => None,
+            Target::Blackhole | Target::InternetGateway(_) | Target::NatGateway(_) => None,
             Target::Interface(name) => {
                 find(&self.directory.interfaces, &self.network.interfaces, name)
                     .and_then(|interface| interface_hop(place, interface))

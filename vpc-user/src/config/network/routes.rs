@@ -118,7 +118,7 @@ fn routes(scope: &Scope, place: &Place, vpc: &Vpc, raw: &[RawRoute]) -> Checked<
 }
 
 fn target(scope: &Scope, place: &Place, vpc: &Vpc, raw: &RawRoute) -> Checked<Target> {
-    let choice = "interface, peering and blackhole = true";
+    let choice = "interface, peering, internet_gateway, nat_gateway and blackhole = true";
     let keys = [
         (
             "blackhole",
@@ -126,6 +126,8 @@ fn target(scope: &Scope, place: &Place, vpc: &Vpc, raw: &RawRoute) -> Checked<Ta
         ),
         ("interface", raw.interface.as_deref()),
         ("peering", raw.peering.as_deref()),
+        ("internet_gateway", raw.internet_gateway.as_deref()),
+        ("nat_gateway", raw.nat_gateway.as_deref()),
     ];
     let (key, text) = one_of(place, choice, &keys)?;
     Ok(match key {
@@ -143,6 +145,10 @@ fn target(scope: &Scope, place: &Place, vpc: &Vpc, raw: &RawRoute) -> Checked<Ta
             }
             Target::Peering(peering.name.clone())
         }
+        "internet_gateway" => {
+            Target::InternetGateway(scope.internet_gateways.named(place, key, text)?)
+        }
+        "nat_gateway" => Target::NatGateway(scope.nat_gateways.named(place, key, text)?),
         _ => Target::Blackhole,
     })
 }

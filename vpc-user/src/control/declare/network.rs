@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Wish, Work, named, object, text};
+use super::{EC2, Wish, Work, object};
 use crate::{
+    config::RawConfig,
     control::{
         ApiError, Key, Kind,
         resource::{
@@ -36,10 +37,8 @@ pub(super) fn wanted(wish: &Wish<'_>) -> Result<Network, ApiError> {
     Ok(checked.network)
 }
 
-pub(super) const EC2: &str = "ec2";
-
 impl Work<'_, '_, '_> {
-    pub(super) fn network(&mut self, network: &Network) -> Result<(), ApiError> {
+    pub(super) fn network(&mut self, file: &RawConfig, network: &Network) -> Result<(), ApiError> {
         for list in &network.prefix_lists {
             self.prefix_list(list)?;
         }
@@ -64,6 +63,7 @@ impl Work<'_, '_, '_> {
         for peering in &network.peerings {
             self.peering(peering)?;
         }
+        self.edge(file)?;
         for group in &network.security_groups {
             self.rules(group)?;
         }
@@ -84,12 +84,11 @@ impl Work<'_, '_, '_> {
                 "MaxEntries": list.max_entries,
                 "AddressFamily": "IPv4",
                 "Entries": entries,
-                "TagSpecifications": named("prefix-list", name),
             });
-            let answer = self.send(&of, (EC2, "CreateManagedPrefixList"), members)?;
-            let id = text(&answer, "/PrefixList/PrefixListId")?;
-            self.created(Kind::PrefixList, name, &id);
-            return Ok(());
+            let (action, path) = ("CreateManagedPrefixList", "/PrefixList/PrefixListId");
+            return self
+                .make(Kind::PrefixList, name, action, members, path)
+                .map(drop);
         };
         let is = self.transaction.get::<PrefixList>(&id).cloned();
         let Some(is) = is else { return Ok(()) };
@@ -145,12 +144,8 @@ impl Work<'_, '_, '_> {
                     "CidrBlock": primary.to_string(),
                     "Uplink": vpc.uplink,
                     "OnLink": on_link,
-                    "TagSpecifications": named("vpc", name),
                 });
-                let answer = self.send(&of, (EC2, "CreateVpc"), members)?;
-                let id = text(&answer, "/Vpc/VpcId")?;
-                self.created(Kind::Vpc, name, &id);
-                id
+                self.make(Kind::Vpc, name, "CreateVpc", members, "/Vpc/VpcId")?
             }
         };
         let Some(is) = self.transaction.get::<Vpc>(&id).cloned() else {
@@ -233,12 +228,10 @@ impl Work<'_, '_, '_> {
             "GroupName": name,
             "Description": name,
             "VpcId": self.known(Kind::Vpc, group.vpc.as_str())?,
-            "TagSpecifications": named("security-group", name),
         });
-        let of = object(Kind::SecurityGroup, name);
-        let answer = self.send(&of, (EC2, "CreateSecurityGroup"), members)?;
-        self.created(Kind::SecurityGroup, name, &text(&answer, "/GroupId")?);
-        Ok(())
+        let action = "CreateSecurityGroup";
+        self.make(Kind::SecurityGroup, name, action, members, "/GroupId")
+            .map(drop)
     }
 
     fn route_table(&mut self, table: &model::RouteTable) -> Result<(), ApiError> {
@@ -246,18 +239,10 @@ impl Work<'_, '_, '_> {
         if self.id(Kind::RouteTable, name).is_some() {
             return Ok(());
         }
-        let members = json!({
-            "VpcId": self.known(Kind::Vpc, table.vpc.as_str())?,
-            "TagSpecifications": named("route-table", name),
-        });
-        let of = object(Kind::RouteTable, name);
-        let answer = self.send(&of, (EC2, "CreateRouteTable"), members)?;
-        self.created(
-            Kind::RouteTable,
-            name,
-            &text(&answer, "/RouteTable/RouteTableId")?,
-        );
-        Ok(())
+        let members = json!({ "VpcId": self.known(Kind::Vpc, table.vpc.as_str())? });
+        let (action, path) = ("CreateRouteTable", "/RouteTable/RouteTableId");
+        self.make(Kind::RouteTable, name, action, members, path)
+            .map(drop)
     }
 
     fn routes(&mut self, table: &model::RouteTable) -> Result<(), ApiError> {
@@ -308,7 +293,7 @@ impl Work<'_, '_, '_> {
         Ok(match destination {
             Destination::Cidr(cidr) => RouteDestination::Cidr(*cidr),
             Destination::PrefixList(name) => {
-                RouteDestination::PrefixList(self.known_id(Kind::PrefixList, name)?)
+                RouteDestination::PrefixList(self.known_id(Kind::PrefixList, name.as_str())?)
             }
         })
     }
@@ -316,18 +301,19 @@ impl Work<'_, '_, '_> {
     fn target(&self, target: &Target) -> Result<RouteTarget, ApiError> {
         Ok(match target {
             Target::Interface(name) => {
-                RouteTarget::NetworkInterfaceId(self.known_id(Kind::Interface, name)?)
+                RouteTarget::NetworkInterfaceId(self.known_id(Kind::Interface, name.as_str())?)
             }
             Target::Peering(name) => {
-                RouteTarget::VpcPeeringConnectionId(self.known_id(Kind::Peering, name)?)
+                RouteTarget::VpcPeeringConnectionId(self.known_id(Kind::Peering, name.as_str())?)
+            }
+            Target::InternetGateway(name) => {
+                RouteTarget::GatewayId(self.known_id(Kind::InternetGateway, name.as_str())?)
+            }
+            Target::NatGateway(name) => {
+                RouteTarget::NatGatewayId(self.known_id(Kind::NatGateway, name.as_str())?)
             }
             Target::Blackhole => RouteTarget::Blackhole(true),
         })
-    }
-
-    fn known_id(&self, kind: Kind, name: &ObjectName) -> Result<ObjectName, ApiError> {
-        let id = self.known(kind, name.as_str())?;
-        ObjectName::new(id).map_err(|error| ApiError::invalid(error.to_string()))
     }
 
     fn subnet(&mut self, subnet: &model::Subnet) -> Result<(), ApiError> {
@@ -341,12 +327,9 @@ impl Work<'_, '_, '_> {
                     "VpcId": vpc,
                     "CidrBlock": subnet.cidr.to_string(),
                     "Router": subnet.router,
-                    "TagSpecifications": named("subnet", name),
                 });
-                let answer = self.send(&of, (EC2, "CreateSubnet"), members)?;
-                let id = text(&answer, "/Subnet/SubnetId")?;
-                self.created(Kind::Subnet, name, &id);
-                id
+                let (action, path) = ("CreateSubnet", "/Subnet/SubnetId");
+                self.make(Kind::Subnet, name, action, members, path)?
             }
         };
         let Some(is) = self.transaction.get::<Subnet>(&id).cloned() else {
@@ -434,12 +417,12 @@ impl Work<'_, '_, '_> {
                 "PrivateIpAddress": interface.address,
                 "Description": name,
                 "Groups": groups,
-                "TagSpecifications": named("network-interface", name),
             });
-            let answer = self.send(&of, (EC2, "CreateNetworkInterface"), members)?;
-            let id = text(&answer, "/NetworkInterface/NetworkInterfaceId")?;
-            self.created(Kind::Interface, name, &id);
-            return Ok(());
+            let action = "CreateNetworkInterface";
+            let path = "/NetworkInterface/NetworkInterfaceId";
+            return self
+                .make(Kind::Interface, name, action, members, path)
+                .map(drop);
         };
         let Some(is) = self.transaction.get::<Interface>(&id).cloned() else {
             return Ok(());
@@ -479,13 +462,12 @@ impl Work<'_, '_, '_> {
             "PeerVpcId": self.known(Kind::Vpc, accepter.as_str())?,
             "Router": requester_router,
             "PeerRouter": accepter_router,
-            "TagSpecifications": named("vpc-peering-connection", name),
         });
-        let answer = self.send(&of, (EC2, "CreateVpcPeeringConnection"), members)?;
-        let id = text(&answer, "/VpcPeeringConnection/VpcPeeringConnectionId")?;
+        let action = "CreateVpcPeeringConnection";
+        let path = "/VpcPeeringConnection/VpcPeeringConnectionId";
+        let id = self.make(Kind::Peering, name, action, members, path)?;
         let members = json!({ "VpcPeeringConnectionId": id });
         self.send(&of, (EC2, "AcceptVpcPeeringConnection"), members)?;
-        self.created(Kind::Peering, name, &id);
         Ok(())
     }
 }

@@ -4,46 +4,59 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{Wish, Work, object};
+use super::{EC2, Wish, Work, object};
 use crate::{
     control::{
         ApiError, Key, Kind, record_name,
-        resource::{Interface, LATEST},
+        resource::{Address, Interface, InternetGateway, LATEST, RouteTable},
     },
     model::Network,
 };
 
-/// Kinds in the order in which they can go: users before what they use.
-const ORDER: [(Kind, &str, &str, &str); 9] = [
+/// Kinds in the order in which they can go: users before what they use. Each with what
+/// deletes it, and the member that names it.
+const ORDER: [(Kind, &str, &str, &str); 15] = [
     (Kind::Function, "lambda", "DeleteFunction", "FunctionName"),
+    (Kind::FlowLog, EC2, "DeleteFlowLogs", "FlowLogIds"),
     (
         Kind::Peering,
-        "ec2",
+        EC2,
         "DeleteVpcPeeringConnection",
         "VpcPeeringConnectionId",
     ),
+    (Kind::Endpoint, EC2, "DeleteVpcEndpoints", "VpcEndpointIds"),
+    (Kind::NatGateway, EC2, "DeleteNatGateway", "NatGatewayId"),
     (
         Kind::Interface,
-        "ec2",
+        EC2,
         "DeleteNetworkInterface",
         "NetworkInterfaceId",
     ),
-    (Kind::Subnet, "ec2", "DeleteSubnet", "SubnetId"),
-    (Kind::RouteTable, "ec2", "DeleteRouteTable", "RouteTableId"),
-    (Kind::NetworkAcl, "ec2", "DeleteNetworkAcl", "NetworkAclId"),
-    (Kind::SecurityGroup, "ec2", "DeleteSecurityGroup", "GroupId"),
-    (Kind::Vpc, "ec2", "DeleteVpc", "VpcId"),
+    (Kind::Address, EC2, "ReleaseAddress", "AllocationId"),
+    (
+        Kind::InternetGateway,
+        EC2,
+        "DeleteInternetGateway",
+        "InternetGatewayId",
+    ),
+    (Kind::Subnet, EC2, "DeleteSubnet", "SubnetId"),
+    (Kind::RouteTable, EC2, "DeleteRouteTable", "RouteTableId"),
+    (Kind::NetworkAcl, EC2, "DeleteNetworkAcl", "NetworkAclId"),
+    (Kind::SecurityGroup, EC2, "DeleteSecurityGroup", "GroupId"),
+    (Kind::Vpc, EC2, "DeleteVpc", "VpcId"),
+    (Kind::DhcpOptions, EC2, "DeleteDhcpOptions", "DhcpOptionsId"),
     (
         Kind::PrefixList,
-        "ec2",
+        EC2,
         "DeleteManagedPrefixList",
         "PrefixListId",
     ),
 ];
 
 impl Work<'_, '_, '_> {
-    /// Deletes what has a name that the file does not have. What Hyperplane ENIs that
-    /// still carry flows keep is left for the next time, and told of.
+    /// Deletes what has a name that the file does not have. What is still used by something
+    /// whose end takes time, as that of a Hyperplane ENI with flows or of a NAT gateway, is
+    /// left for the next time, and told of.
     pub(super) fn prune(&mut self, wish: &Wish<'_>, network: &Network) -> Result<(), ApiError> {
         let wanted = wanted(wish, network);
         for (kind, service, action, member) in ORDER {
@@ -57,12 +70,17 @@ impl Work<'_, '_, '_> {
                 if self.is_kept(kind, &name, &id) {
                     continue;
                 }
-                if let Some(eni) = self.keeper(kind, &id) {
-                    let detail = format!("{eni} still uses it: apply again once that is gone");
+                if let Some(user) = self.keeper(kind, &id) {
+                    let detail = format!("{user} still uses it: apply again once that is gone");
                     self.step("keep", kind, &name, Some(detail));
                     continue;
                 }
-                let value = if kind == Kind::Function { &name } else { &id };
+                self.detach(kind, &name, &id)?;
+                let value = match kind {
+                    Kind::Function => json!(name),
+                    _ if member.ends_with("Ids") => json!([id]),
+                    _ => json!(id),
+                };
                 let members = json!({ member: value });
                 self.send(&object(kind, &name), (service, action), members)?;
                 self.step("delete", kind, &name, None);
@@ -90,25 +108,65 @@ impl Work<'_, '_, '_> {
         }
     }
 
-    /// A Hyperplane ENI that something cannot go before.
-    fn keeper(&self, kind: Kind, id: &str) -> Option<String> {
-        let key = Key::new(kind, id);
-        if kind == Kind::Vpc {
-            let mut enis = self.transaction.all::<Interface>();
-            let eni = enis.find(|eni| eni.vpc_id.as_str() == id && eni.hyperplane.is_some());
-            return eni.map(|eni| eni.network_interface_id.to_string());
+    /// What is attached goes off first.
+    fn detach(&mut self, kind: Kind, name: &str, id: &str) -> Result<(), ApiError> {
+        let gateway = self.transaction.get::<InternetGateway>(id);
+        if kind == Kind::InternetGateway
+            && let Some(vpc) = gateway.and_then(|gateway| gateway.vpc_id.clone())
+        {
+            let members = json!({ "InternetGatewayId": id, "VpcId": vpc });
+            let action = (EC2, "DetachInternetGateway");
+            self.send(&object(kind, name), action, members)?;
         }
-        let mut users = self.transaction.referring::<Interface>(&key);
-        let eni = users.find(|eni| eni.hyperplane.is_some());
-        eni.map(|eni| eni.network_interface_id.to_string())
+        Ok(())
+    }
+
+    /// What something cannot go before.
+    fn keeper(&self, kind: Kind, id: &str) -> Option<String> {
+        // Others were deleted before, or are in the file and so is what they use.
+        let lingers = |one: &&Interface| one.interface_type != "interface";
+        let (state, key) = (&*self.transaction, Key::new(kind, id));
+        let of_vpc = |vpc: &str, uses: &dyn Fn(&&Interface) -> bool| {
+            let mut all = state.all::<Interface>();
+            all.find(|one| one.vpc_id.as_str() == vpc && uses(one))
+        };
+        let keeper = match kind {
+            Kind::Vpc => of_vpc(id, &lingers),
+            Kind::InternetGateway => {
+                let vpc = state.get::<InternetGateway>(id)?.vpc_id.as_ref()?;
+                of_vpc(vpc.as_str(), &|one| one.interface_type == "nat_gateway")
+            }
+            Kind::Address => {
+                let user = state.get::<Address>(id)?.network_interface_id.as_ref()?;
+                state.get::<Interface>(user.as_str())
+            }
+            Kind::RouteTable => {
+                let subnets = state.get::<RouteTable>(id)?.associations.first()?;
+                return Some(subnets.subnet_id.to_string());
+            }
+            Kind::NetworkAcl | Kind::PrefixList | Kind::DhcpOptions => {
+                return state.referrers_of(&key).next().map(|user| user.id.clone());
+            }
+            _ => state.referring::<Interface>(&key).find(lingers),
+        };
+        keeper.map(|one| one.network_interface_id.to_string())
     }
 }
 
 /// What the file has, by kind and name.
 fn wanted(wish: &Wish<'_>, network: &Network) -> BTreeSet<(Kind, String)> {
     let mut wanted = BTreeSet::new();
-    let functions = wish.file.functions.iter();
-    wanted.extend(functions.map(|it| (Kind::Function, it.name.clone())));
+    let file = wish.file;
+    macro_rules! written {
+        ($($list:ident = $kind:ident),+) => {
+            $(wanted.extend(file.$list.iter().map(|it| (Kind::$kind, it.name.clone())));)+
+        };
+    }
+    written! {
+        functions = Function, flow_logs = FlowLog, endpoints = Endpoint,
+        nat_gateways = NatGateway, addresses = Address,
+        internet_gateways = InternetGateway, dhcp_options = DhcpOptions
+    }
     macro_rules! names {
         ($($list:ident = $kind:ident),+) => {
             $(wanted.extend(network.$list.iter().map(|it| (Kind::$kind, it.name.to_string())));)+

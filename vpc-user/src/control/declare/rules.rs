@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Work, named, network::EC2, object, text};
+use super::{EC2, Work, object};
 use crate::{
     control::{
         ApiError, Kind, desired,
@@ -91,14 +91,9 @@ impl Work<'_, '_, '_> {
         let id = match self.id(Kind::NetworkAcl, name) {
             Some(id) => id.to_owned(),
             None => {
-                let members = json!({
-                    "VpcId": self.known(Kind::Vpc, acl.vpc.as_str())?,
-                    "TagSpecifications": named("network-acl", name),
-                });
-                let answer = self.send(&of, (EC2, "CreateNetworkAcl"), members)?;
-                let id = text(&answer, "/NetworkAcl/NetworkAclId")?;
-                self.created(Kind::NetworkAcl, name, &id);
-                id
+                let members = json!({ "VpcId": self.known(Kind::Vpc, acl.vpc.as_str())? });
+                let (action, path) = ("CreateNetworkAcl", "/NetworkAcl/NetworkAclId");
+                self.make(Kind::NetworkAcl, name, action, members, path)?
             }
         };
         let Some(is) = self.transaction.get::<NetworkAcl>(&id).cloned() else {

@@ -41,7 +41,8 @@ impl Follower {
     }
 }
 
-fn host() -> Config {
+/// A host with these uplinks and nothing else.
+pub fn host() -> Config {
     let uplinks = UPLINKS.map(|name| UplinkConfig {
         name: Id::new(name).unwrap(),
         interface: name.to_owned(),

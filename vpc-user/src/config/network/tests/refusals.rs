@@ -157,7 +157,7 @@ const VPCS: &[Case] = &[
     ),
     Add(
         "[[vpc]]\nname = \"red\"\ncolour = \"red\"",
-        "line 103, column 1 is not accepted: unknown field `colour`, expected one of `name`, `cidr`, `uplink`, `local`, `main_route_table`: correct or remove it",
+        "line 103, column 1 is not accepted: unknown field `colour`, expected one of `name`, `cidr`, `uplink`, `local`, `main_route_table`, `dhcp_options`, `dns_support`, `dns_hostnames`: correct or remove it",
     ),
     With(
         "name = \"green\"\ncidr",

@@ -256,12 +256,12 @@ const ROUTE_TABLES: &[super::Case] = &[
     With(
         "destination = \"0.0.0.0/0\", interface = \"nat\"",
         "destination = \"0.0.0.0/0\"",
-        "route_table \"private\", route number 1 has none of the keys interface, peering and blackhole = true: add one of them",
+        "route_table \"private\", route number 1 has none of the keys interface, peering, internet_gateway, nat_gateway and blackhole = true: add one of them",
     ),
     With(
         "destination = \"0.0.0.0/0\", interface = \"nat\"",
         "destination = \"0.0.0.0/0\", blackhole = false",
-        "route_table \"private\", route number 1 has none of the keys interface, peering and blackhole = true: add one of them",
+        "route_table \"private\", route number 1 has none of the keys interface, peering, internet_gateway, nat_gateway and blackhole = true: add one of them",
     ),
     With(
         "destination = \"0.0.0.0/0\", interface = \"nat\"",
@@ -271,12 +271,12 @@ const ROUTE_TABLES: &[super::Case] = &[
     With(
         "destination = \"0.0.0.0/0\", interface = \"nat\"",
         "destination = \"0.0.0.0/0\", interface = \"nat\", peering = \"blue-green\"",
-        "route_table \"private\", route number 1: peering = \"blue-green\" is not allowed beside the key interface: keep one of the keys interface, peering and blackhole = true",
+        "route_table \"private\", route number 1: peering = \"blue-green\" is not allowed beside the key interface: keep one of the keys interface, peering, internet_gateway, nat_gateway and blackhole = true",
     ),
     With(
         "destination = \"0.0.0.0/0\", interface = \"nat\"",
         "destination = \"0.0.0.0/0\", interface = \"nat\", blackhole = true",
-        "route_table \"private\", route number 1: interface = \"nat\" is not allowed beside the key blackhole: keep one of the keys interface, peering and blackhole = true",
+        "route_table \"private\", route number 1: interface = \"nat\" is not allowed beside the key blackhole: keep one of the keys interface, peering, internet_gateway, nat_gateway and blackhole = true",
     ),
     With(
         "destination = \"0.0.0.0/0\", interface = \"nat\"",
