@@ -152,6 +152,26 @@ fn large_state(figures: &mut Figures) {
         .call("ec2", "AuthorizeSecurityGroupEgress", rule)
         .expect("authorized");
     figures.sample("control.one_change_ms", milliseconds(start.elapsed()));
+    figures.sample("control.grace_ms", grace_period());
+}
+
+/// How long the kernel takes to know that every program has ended that ran when it was
+/// asked, milliseconds: no change is acknowledged before.
+fn grace_period() -> f64 {
+    const GLOBAL: libc::c_int = 1;
+    let wait = || {
+        let start = Instant::now();
+        // SAFETY: this command has no arguments and touches no memory.
+        let waited = unsafe { libc::syscall(libc::SYS_membarrier, GLOBAL, 0, 0) };
+        assert_eq!(
+            waited,
+            0,
+            "the kernel waits: {}",
+            std::io::Error::last_os_error()
+        );
+        milliseconds(start.elapsed())
+    };
+    median(&std::array::from_fn::<_, 9, _>(|_| wait()))
 }
 
 /// A world with an uplink for each of the tenants, and room for all that follows.

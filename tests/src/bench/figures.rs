@@ -14,7 +14,7 @@ enum Bar {
 
 use Bar::{AtLeast, AtMost};
 
-const BARS: [(&str, Bar); 26] = [
+const BARS: [(&str, Bar); 28] = [
     ("test_run.forward_hot_ns", AtMost(40.0)),
     ("test_run.forward_random_ns", AtMost(130.0)),
     ("test_run.reply_hot_ns", AtMost(40.0)),
@@ -41,6 +41,8 @@ const BARS: [(&str, Bar); 26] = [
     ("control.last_over_first", AtMost(1.2)),
     ("control.full_reconcile_ms", AtMost(1_000.0)),
     ("control.one_change_ms", AtMost(5.0)),
+    ("control.restart_ms", AtMost(2_000.0)),
+    ("control.restart_lost", AtMost(0.0)),
 ];
 
 /// One of each run. A ratio is that of one run's figures, and its median not the

@@ -21,7 +21,8 @@ pub struct Form {
 
 macro_rules! forms {
     ($($kind:ident: $id:ident, $malformed:literal, $not_found:literal, $words:literal;)+) => {
-        /// Every kind of EC2.
+        /// Every kind of EC2, with AWS's spellings, which follow no rule.
+        /// <https://docs.aws.amazon.com/ec2/latest/devguide/errors-overview.html>
         pub const FORMS: &[Form] = &[$(Form {
             kind: Kind::$kind,
             id: IdKind::$id,
@@ -40,27 +41,27 @@ forms! {
     SecurityGroup: SECURITY_GROUP,
         "InvalidGroupId.Malformed", "InvalidGroup.NotFound", "security group";
     NetworkAcl: NETWORK_ACL,
-        "InvalidNetworkAclID.Malformed", "InvalidNetworkAclID.NotFound", "networkAcl ID";
+        "InvalidNetworkAclId.Malformed", "InvalidNetworkAclID.NotFound", "networkAcl ID";
     RouteTable: ROUTE_TABLE,
-        "InvalidRouteTableID.Malformed", "InvalidRouteTableID.NotFound", "routeTable ID";
+        "InvalidRouteTableId.Malformed", "InvalidRouteTableID.NotFound", "routeTable ID";
     PrefixList: PREFIX_LIST,
-        "InvalidPrefixListID.Malformed", "InvalidPrefixListID.NotFound", "prefix list ID";
+        "InvalidPrefixListId.Malformed", "InvalidPrefixListID.NotFound", "prefix list ID";
     InternetGateway: INTERNET_GATEWAY,
-        "InvalidInternetGatewayID.Malformed", "InvalidInternetGatewayID.NotFound",
+        "InvalidInternetGatewayId.Malformed", "InvalidInternetGatewayID.NotFound",
         "internetGateway ID";
     Address: ADDRESS,
-        "InvalidAllocationID.Malformed", "InvalidAllocationID.NotFound", "allocation ID";
+        "InvalidAllocationID.NotFound", "InvalidAllocationID.NotFound", "allocation ID";
     NatGateway: NAT_GATEWAY,
         "NatGatewayMalformed", "NatGatewayNotFound", "NAT gateway";
     Endpoint: ENDPOINT,
         "InvalidVpcEndpointId.Malformed", "InvalidVpcEndpointId.NotFound", "VPC endpoint ID";
     Peering: PEERING,
-        "InvalidVpcPeeringConnectionID.Malformed", "InvalidVpcPeeringConnectionID.NotFound",
+        "InvalidVpcPeeringConnectionId.Malformed", "InvalidVpcPeeringConnectionID.NotFound",
         "vpcPeeringConnection ID";
     DhcpOptions: DHCP_OPTIONS,
         "InvalidDhcpOptionsId.Malformed", "InvalidDhcpOptionID.NotFound", "dhcpOption ID";
     Interface: INTERFACE,
-        "InvalidNetworkInterfaceID.Malformed", "InvalidNetworkInterfaceID.NotFound",
+        "InvalidNetworkInterfaceId.Malformed", "InvalidNetworkInterfaceID.NotFound",
         "networkInterface ID";
     FlowLog: FLOW_LOG,
         "InvalidFlowLogId.Malformed", "InvalidFlowLogId.NotFound", "flow log ID";
@@ -81,6 +82,15 @@ impl Form {
     fn not_found(&self, id: &str) -> ApiError {
         let Self { words, .. } = self;
         ApiError::new(self.not_found, format!("The {words} '{id}' does not exist"))
+    }
+
+    /// No such resource, or what is no id of one.
+    fn absent(&self, id: &str) -> ApiError {
+        if self.id.is_well_formed(id) {
+            self.not_found(id)
+        } else {
+            self.malformed(id)
+        }
     }
 
     /// What is no id of such a resource.
@@ -139,6 +149,11 @@ pub fn id(kind: Kind, text: &str) -> Result<Id, ApiError> {
     let form = Form::of(kind).ok_or_else(|| invalid_id(text))?;
     let id = Id::new(text).ok().filter(|_| form.id.is_well_formed(text));
     id.ok_or_else(|| form.malformed(text))
+}
+
+/// No such resource, or what is no id of one.
+pub fn absent(kind: Kind, id: &str) -> ApiError {
+    Form::of(kind).map_or_else(|| invalid_id(id), |form| form.absent(id))
 }
 
 /// No such resource.

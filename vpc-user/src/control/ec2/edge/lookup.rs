@@ -1,10 +1,12 @@
-//! Resources by the ids that a request names, and what EC2 answers if there are none.
+//! Resources by the ids that a request names.
 
 use crate::control::{
-    Account, ApiError, Id, IdKind, Kind, Settings, State,
+    Account, ApiError, Id, Settings, State,
     record::Typed,
     resource::{SecurityGroup, Subnet},
 };
+
+pub use super::super::lookup::absent;
 
 /// A resource of the caller's account: another account's does not exist.
 pub fn own<T: Typed>(state: &State, account: Account, id: &str) -> Result<T, ApiError> {
@@ -60,100 +62,4 @@ pub fn check_group_quota(count: usize, settings: &Settings) -> Result<(), ApiErr
         return Err(ApiError::new(code, message));
     }
     Ok(())
-}
-
-/// How EC2 speaks of a kind of resource.
-struct Names {
-    id: IdKind,
-    noun: &'static str,
-    not_found: &'static str,
-    malformed: &'static str,
-}
-
-/// There is no such resource, or it cannot be: the id has not the form of one.
-pub fn absent(kind: Kind, id: &str) -> ApiError {
-    let Some(names) = names(kind) else {
-        return ApiError::invalid(format!("The {} '{id}' does not exist", kind.word()));
-    };
-    if names.id.is_well_formed(id) {
-        let message = format!("The {} '{id}' does not exist", names.noun);
-        ApiError::new(names.not_found, message)
-    } else {
-        let prefix = names.id.prefix();
-        let message = format!("Invalid id: \"{id}\" (expecting \"{prefix}-...\")");
-        ApiError::new(names.malformed, message)
-    }
-}
-
-/// <https://docs.aws.amazon.com/ec2/latest/devguide/errors-overview.html>
-const fn names(kind: Kind) -> Option<Names> {
-    let (id, noun, not_found, malformed) = match kind {
-        Kind::Vpc => (
-            IdKind::VPC,
-            "vpc ID",
-            "InvalidVpcID.NotFound",
-            "InvalidVpcID.Malformed",
-        ),
-        Kind::Subnet => (
-            IdKind::SUBNET,
-            "subnet ID",
-            "InvalidSubnetID.NotFound",
-            "InvalidSubnetID.Malformed",
-        ),
-        Kind::SecurityGroup => (
-            IdKind::SECURITY_GROUP,
-            "security group",
-            "InvalidGroup.NotFound",
-            "InvalidGroupId.Malformed",
-        ),
-        Kind::RouteTable => (
-            IdKind::ROUTE_TABLE,
-            "routeTable ID",
-            "InvalidRouteTableID.NotFound",
-            "InvalidRouteTableId.Malformed",
-        ),
-        Kind::InternetGateway => (
-            IdKind::INTERNET_GATEWAY,
-            "internetGateway ID",
-            "InvalidInternetGatewayID.NotFound",
-            "InvalidInternetGatewayId.Malformed",
-        ),
-        Kind::Address => (
-            IdKind::ADDRESS,
-            "allocation ID",
-            "InvalidAllocationID.NotFound",
-            "InvalidAllocationID.NotFound",
-        ),
-        Kind::NatGateway => (
-            IdKind::NAT_GATEWAY,
-            "NAT gateway",
-            "NatGatewayNotFound",
-            "NatGatewayMalformed",
-        ),
-        Kind::Endpoint => (
-            IdKind::ENDPOINT,
-            "VPC endpoint ID",
-            "InvalidVpcEndpointId.NotFound",
-            "InvalidVpcEndpointId.Malformed",
-        ),
-        Kind::Peering => (
-            IdKind::PEERING,
-            "vpcPeeringConnection ID",
-            "InvalidVpcPeeringConnectionID.NotFound",
-            "InvalidVpcPeeringConnectionId.Malformed",
-        ),
-        Kind::Interface => (
-            IdKind::INTERFACE,
-            "networkInterface ID",
-            "InvalidNetworkInterfaceID.NotFound",
-            "InvalidNetworkInterfaceId.Malformed",
-        ),
-        _ => return None,
-    };
-    Some(Names {
-        id,
-        noun,
-        not_found,
-        malformed,
-    })
 }

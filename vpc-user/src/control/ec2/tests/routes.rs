@@ -265,7 +265,7 @@ fn destinations_of_routes() {
             list("pl-12345678"),
             "InvalidPrefixListID.NotFound",
         ),
-        ("CreateRoute", list("pl"), "InvalidPrefixListID.Malformed"),
+        ("CreateRoute", list("pl"), "InvalidPrefixListId.Malformed"),
         (
             "CreateRoute",
             nowhere("rtb-12345678", "10.9.0.0/16"),

@@ -285,7 +285,7 @@ fn refusals_of_rules() {
             lists("pl-12345678"),
             "InvalidPrefixListID.NotFound",
         ),
-        (authorize, lists("list"), "InvalidPrefixListID.Malformed"),
+        (authorize, lists("list"), "InvalidPrefixListId.Malformed"),
         (
             authorize,
             rules("sg-12345678", std::slice::from_ref(&ssh)),
