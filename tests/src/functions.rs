@@ -56,7 +56,17 @@ impl Functions {
         Self::start_as(tenants, environments, keys, |_| {})
     }
 
-    /// The same with another plan.
+    /// Starts the world of the tenant *blue* with its function, which is active, and an
+    /// environment that is attached to it.
+    pub fn attached(keys: &str) -> Self {
+        let functions = Self::start(&["blue"], 1, keys);
+        functions.apply(&tenant("blue"));
+        functions.await_active("blue");
+        functions.attach(0, "blue");
+        functions
+    }
+
+    /// As [`Functions::start`], with another plan.
     pub fn start_as(
         tenants: &[&str],
         environments: usize,

@@ -73,10 +73,7 @@ fn a_function_is_active_once_its_eni_takes_flows_and_its_environment_leaves_by_i
 
 #[test]
 fn what_was_acknowledged_is_there_after_a_kill_and_connections_go_on() {
-    let mut functions = Functions::start(&["blue"], 1, "");
-    functions.apply(&tenant("blue"));
-    functions.await_active("blue");
-    functions.attach(0, "blue");
+    let mut functions = Functions::attached("");
     let mut stream = {
         let env = functions.world.env(0);
         env.run(|| http::connect((RESOURCE, ECHO.port())))
@@ -144,10 +141,7 @@ fn nothing_is_attached_to_a_function_that_cannot_be_invoked() {
 
 #[test]
 fn an_update_keeps_open_flows_on_the_old_eni_and_the_old_eni_goes_with_them() {
-    let functions = Functions::start(&["blue"], 1, "");
-    functions.apply(&tenant("blue"));
-    functions.await_active("blue");
-    functions.attach(0, "blue");
+    let functions = Functions::attached("");
     let env = functions.world.env(0);
     let mut stream = env
         .run(|| http::connect((RESOURCE, ECHO.port())))
@@ -207,10 +201,7 @@ fn a_move_to_another_vpc_resets_what_was_open_in_the_old_one() {
 
 #[test]
 fn an_eni_that_is_nearly_full_gets_company_before_anybody_is_refused() {
-    let functions = Functions::start(&["blue"], 1, "connections_per_eni = 40\n");
-    functions.apply(&tenant("blue"));
-    functions.await_active("blue");
-    functions.attach(0, "blue");
+    let functions = Functions::attached("connections_per_eni = 40\n");
     let env = functions.world.env(0);
     let open = || {
         env.run(|| udp_socket((RESOURCE, ECHO.port())))
@@ -267,10 +258,7 @@ fn a_burst_of_50_000_connections_a_second_is_not_refused() {
 
 #[test]
 fn a_deleted_function_leaves_no_eni_and_its_network_can_go() {
-    let functions = Functions::start(&["blue"], 1, "");
-    functions.apply(&tenant("blue"));
-    functions.await_active("blue");
-    functions.attach(0, "blue");
+    let functions = Functions::attached("");
     leaves_by(&functions, 0);
     functions.world.detach("blue-0").expect("detached");
     functions
@@ -295,10 +283,7 @@ fn a_deleted_function_leaves_no_eni_and_its_network_can_go() {
 
 #[test]
 fn what_somebody_else_changes_in_the_tables_is_put_back() {
-    let functions = Functions::start(&["blue"], 1, "");
-    functions.apply(&tenant("blue"));
-    functions.await_active("blue");
-    functions.attach(0, "blue");
+    let functions = Functions::attached("");
     leaves_by(&functions, 0);
     let open = |table: &str| {
         let path = functions.world.pins().join("maps").join(table);
