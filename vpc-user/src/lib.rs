@@ -8,6 +8,7 @@ pub mod cni;
 pub mod config;
 pub mod control;
 pub mod dataplane;
+pub mod flowlog;
 pub mod model;
 pub mod policy;
 pub mod print;

@@ -1,72 +1,17 @@
 //! What a request for flow logs must be like.
 
 use super::{super::request::invalid_parameter, CreateFlowLogs};
-use crate::control::{ApiError, Kind, State, resource::FlowLog};
+use crate::{
+    control::{ApiError, Kind, State, resource::FlowLog},
+    flowlog::LogFormat,
+};
 
 /// Resources of one request.
 const RESOURCES_MAX: usize = 300;
 
-/// The fields of the default format, in its order.
-const VERSION_2: [&str; 14] = [
-    "version",
-    "account-id",
-    "interface-id",
-    "srcaddr",
-    "dstaddr",
-    "srcport",
-    "dstport",
-    "protocol",
-    "packets",
-    "bytes",
-    "start",
-    "end",
-    "action",
-    "log-status",
-];
-
-/// Fields of later versions that a flow log of a VPC, subnet or interface may have. Those
-/// that need a `TagFieldSpecification` are not among them.
-/// <https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html>
-const LATER: [&str; 34] = [
-    "vpc-id",
-    "subnet-id",
-    "instance-id",
-    "tcp-flags",
-    "type",
-    "pkt-srcaddr",
-    "pkt-dstaddr",
-    "region",
-    "az-id",
-    "sublocation-type",
-    "sublocation-id",
-    "pkt-src-aws-service",
-    "pkt-dst-aws-service",
-    "flow-direction",
-    "traffic-path",
-    "ecs-cluster-arn",
-    "ecs-cluster-name",
-    "ecs-container-instance-arn",
-    "ecs-container-instance-id",
-    "ecs-container-id",
-    "ecs-second-container-id",
-    "ecs-service-name",
-    "ecs-task-definition-arn",
-    "ecs-task-arn",
-    "ecs-task-id",
-    "reject-reason",
-    "resource-id",
-    "encryption-status",
-    "interface-type",
-    "next-hop-interface-id",
-    "next-hop-subnet-id",
-    "next-hop-az-id",
-    "next-hop-vpc-id",
-    "next-hop-interface-type",
-];
-
 /// The format of a flow log that names none.
 pub fn default_format() -> String {
-    VERSION_2.map(|field| format!("${{{field}}}")).join(" ")
+    LogFormat::default().to_string()
 }
 
 /// Checks a request by itself; the kind of its resources.
@@ -107,7 +52,7 @@ pub fn request(request: &CreateFlowLogs, region: &str) -> Result<Kind, ApiError>
         ));
     }
     if let Some(format) = &request.log_format {
-        fields(format)?;
+        LogFormat::parse(format).map_err(|error| invalid_parameter(error.to_string()))?;
     }
     options(request)?;
     Ok(kind)
@@ -173,33 +118,6 @@ fn group_of_arn(arn: &str) -> Option<&str> {
     let rest = arn.strip_prefix("arn:aws:logs:")?;
     let (_, name) = rest.split_once(":log-group:")?;
     Some(name.strip_suffix(":*").unwrap_or(name))
-}
-
-/// `${field} ${field}`, each of which is known and none twice.
-fn fields(format: &str) -> Result<(), ApiError> {
-    let mut seen = Vec::new();
-    for word in format.split(' ') {
-        let field = word
-            .strip_prefix("${")
-            .and_then(|rest| rest.strip_suffix('}'));
-        let Some(field) = field else {
-            return Err(invalid_parameter(
-                "LogFormat must be fields as ${field}, one space apart.",
-            ));
-        };
-        if !VERSION_2.contains(&field) && !LATER.contains(&field) {
-            return Err(invalid_parameter(format!(
-                "Unknown field '{field}' in LogFormat."
-            )));
-        }
-        if seen.contains(&field) {
-            return Err(invalid_parameter(format!(
-                "Duplicate field '{field}' in LogFormat."
-            )));
-        }
-        seen.push(field);
-    }
-    Ok(())
 }
 
 fn options(request: &CreateFlowLogs) -> Result<(), ApiError> {
