@@ -139,6 +139,28 @@ fn nothing_is_attached_to_a_function_that_cannot_be_invoked() {
     leaves_by(&functions, 0);
 }
 
+/// The record is on its way to the disk when the kernel refuses.
+#[test]
+fn an_attach_that_the_kernel_refuses_leaves_nothing() {
+    let functions = Functions::start(&["blue"], 1, "");
+    functions.apply(&tenant("blue"));
+    functions.await_active("blue");
+    let tc = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        functions.world.host().says("tc", &words);
+    };
+    tc("qdisc add dev env0 clsact");
+    tc("filter add dev env0 ingress prio 1 protocol all u32 match u32 0 0 classid 1:1");
+    let refused = functions.try_attach(0, "blue").expect_err("refused");
+    assert!(refused.contains("a filter of another kind"), "{refused}");
+    assert_eq!(functions.get("environment").len(), 0);
+    assert!(functions.world.list().is_empty());
+    tc("qdisc del dev env0 clsact");
+    functions.attach(0, "blue");
+    leaves_by(&functions, 0);
+    assert_eq!(functions.get("environment").len(), 1);
+}
+
 #[test]
 fn an_update_keeps_open_flows_on_the_old_eni_and_the_old_eni_goes_with_them() {
     let functions = Functions::attached("");

@@ -3,6 +3,7 @@
 //! then reports is a command in turn, until nothing moves any more.
 
 mod concerned;
+mod environments;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,14 +18,12 @@ use crate::{
     control::{
         self, Account, ApiError, Caller, Change, Command, Context, Desired, Entropy, Id, Record,
         Settings, State, Time, Transaction,
-        life::{AttachEnvironment, Event},
-        resource::{EniPhase, Environment, Function, Interface, Subnet},
+        life::Event,
+        resource::{EniPhase, Environment, Function, Interface},
         store::{RedbStore, Revision, Store, StoreError},
     },
     dataplane::{Applied, AttachError, Dataplane, Move},
-    model::{
-        AttachRequest, Config, ControlConfig, EnvironmentInfo, FunctionAttachRequest, ObjectName,
-    },
+    model::{Config, ControlConfig},
 };
 
 /// Commands that one command may lead to, one after the other.
@@ -199,106 +198,10 @@ impl ControlPlane {
         let changes = transaction.changes();
         if !changes.is_empty() {
             self.revision = self.store.commit(self.revision, &changes)?;
-            // An environment keeps things from becoming due, if anything.
-            let is_attached =
-                |change: &Change| matches!(change.after, Some(Record::Environment(_)));
-            self.due_is_old |= !changes.iter().all(is_attached);
+            self.due_is_old |= brings_forward(&changes);
         }
         transaction.commit();
         Ok((answer, changes))
-    }
-
-    /// Attaches an environment of a function: refused unless it can be invoked.
-    pub fn attach(
-        &mut self,
-        dataplane: &mut Dataplane,
-        request: &FunctionAttachRequest,
-    ) -> Result<EnvironmentInfo, ControlError> {
-        let event = Event::AttachEnvironment(AttachEnvironment::from(request));
-        let mut attached = None;
-        let decided = self.decide(request.account, |transaction, context| {
-            let answer = control::decide(transaction, &Command::Life(event), context)?;
-            if answer.is_ok()
-                && let Some(environment) = transaction.get::<Environment>(request.name.as_str())
-            {
-                let request = request.of_group(&environment.eni_group);
-                attached = Some(dataplane.attach(&request)?);
-            }
-            Ok(answer)
-        });
-        let (answer, changes) = match decided {
-            Ok(decided) => decided,
-            Err(error) => {
-                // It was not kept: it never was.
-                if attached.is_some()
-                    && let Err(error) = dataplane.detach(&request.name)
-                {
-                    tracing::warn!(%error, "an attach was not undone");
-                }
-                return Err(error);
-            }
-        };
-        self.follow(dataplane, changes);
-        answer?;
-        let gone = || AttachError::Unknown {
-            name: request.name.clone(),
-        };
-        attached.ok_or_else(|| gone().into())
-    }
-
-    /// Detaches an environment of a function.
-    pub fn detach(
-        &mut self,
-        dataplane: &mut Dataplane,
-        name: &ObjectName,
-    ) -> Result<EnvironmentInfo, ControlError> {
-        let known = self.state.get::<Environment>(name.as_str());
-        let Some(account) = known.map(|environment| environment.owner_id) else {
-            return Ok(dataplane.detach(name)?);
-        };
-        let event = Event::DetachEnvironment {
-            environment_id: name.clone(),
-        };
-        let (info, changes) = self.decide(account, |transaction, context| {
-            control::decide(transaction, &Command::Life(event), context)??;
-            Ok(dataplane.detach(name)?)
-        })?;
-        self.follow(dataplane, changes);
-        Ok(info)
-    }
-
-    /// Brings environments of the state and of the data plane together after a start:
-    /// what only one of the two knows is gone.
-    pub fn reconcile_environments(&mut self, dataplane: &mut Dataplane) {
-        let attached: BTreeSet<String> = dataplane.environment_names().map(str::to_owned).collect();
-        let known: BTreeSet<String> = self
-            .state
-            .all::<Environment>()
-            .map(|environment| environment.environment_id.to_string())
-            .collect();
-        for name in attached.difference(&known) {
-            let Ok(name) = ObjectName::new(name.clone()) else {
-                continue;
-            };
-            match dataplane.detach(&name) {
-                Ok(_) => tracing::warn!(environment = %name, "nobody attached it: detached"),
-                Err(error) => tracing::warn!(%error, "an unknown environment stays for now"),
-            }
-        }
-        let gone = known.difference(&attached).cloned().collect();
-        self.lost(dataplane, gone);
-    }
-
-    /// Environments whose interface is gone.
-    pub fn lost(&mut self, dataplane: &mut Dataplane, names: Vec<String>) {
-        let events = names.into_iter().filter_map(|name| {
-            let environment = self.state.get::<Environment>(&name)?;
-            Some(Event::DetachEnvironment {
-                environment_id: environment.environment_id.clone(),
-            })
-        });
-        let events = events.collect();
-        self.report(dataplane, events);
     }
 
     /// An ENI is nearly full.
@@ -503,43 +406,13 @@ impl ControlPlane {
             }
         }
     }
+}
 
-    fn make_moves(&mut self, dataplane: &mut Dataplane, moves: &[Move]) {
-        if moves.is_empty() {
-            return;
-        }
-        for error in dataplane.move_environments(moves) {
-            tracing::warn!(%error, "an environment was not moved");
-            self.pass_due = true;
-        }
-    }
-
-    fn all_moves(&self, dataplane: &Dataplane) -> Vec<Move> {
-        let names = self
-            .state
-            .all::<Environment>()
-            .map(|one| &one.environment_id);
-        names
-            .filter_map(|name| self.one_move(dataplane, name))
-            .collect()
-    }
-
-    /// The move that brings an environment to the group it is to be in.
-    fn one_move(&self, dataplane: &Dataplane, name: &Id) -> Option<Move> {
-        let environment = self.state.get::<Environment>(name.as_str())?;
-        let is_in = dataplane.group_of(name.as_str())?;
-        let is_to_be_in = &environment.eni_group;
-        let vpc_of = |group: &str| {
-            let subnet = self.desired.subnet_of(group)?;
-            Some(&self.state.get::<Subnet>(subnet.as_str())?.vpc_id)
-        };
-        (is_in != is_to_be_in.as_str()).then(|| Move {
-            environment: name.clone(),
-            group: is_to_be_in.clone(),
-            // A group that nobody knows any more may have been anywhere.
-            ends_flows: vpc_of(is_in).is_none() || vpc_of(is_in) != vpc_of(is_to_be_in.as_str()),
-        })
-    }
+/// Whether something may be due earlier after changes: an environment that comes keeps
+/// things from becoming due, if anything.
+fn brings_forward(changes: &[Change]) -> bool {
+    let is_attached = |change: &Change| matches!(change.after, Some(Record::Environment(_)));
+    !changes.iter().all(is_attached)
 }
 
 /// Who asks, when, and with what to draw ids from.
@@ -558,35 +431,4 @@ fn context(settings: &Settings, account: Account) -> Result<Context, ControlErro
 fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     Time(since.map_or(0, |since| since.as_millis() as u64))
-}
-
-impl From<&FunctionAttachRequest> for AttachEnvironment {
-    fn from(request: &FunctionAttachRequest) -> Self {
-        Self {
-            environment_id: request.name.clone(),
-            function: request.function.clone(),
-            interface: request.interface.clone(),
-            address: request.address,
-            availability_zone: request.zone.clone(),
-        }
-    }
-}
-
-impl FunctionAttachRequest {
-    /// The same for the data plane.
-    fn of_group(&self, group: &Id) -> AttachRequest {
-        AttachRequest {
-            name: self.name.clone(),
-            interface: self.interface.clone(),
-            group: group.clone(),
-            address: self.address,
-            gateway: self.gateway,
-            mac: self.mac.clone(),
-            netns: self.netns.clone(),
-            hook: self.hook,
-            flow_quota: self.flow_quota,
-            flow_rate: self.flow_rate,
-            flow_burst: self.flow_burst,
-        }
-    }
 }

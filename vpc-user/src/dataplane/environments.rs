@@ -35,9 +35,25 @@ pub(super) enum WriteError {
     Programs(#[from] ProgramsError),
 }
 
+/// An attachment that nothing speaks against.
+pub struct Attachment {
+    index: u32,
+    attached: Attached,
+    mac: Mac,
+    interface: Interface,
+    hook: Hook,
+    netns: Option<String>,
+}
+
 impl Dataplane {
     /// Attaches an environment.
     pub fn attach(&mut self, request: &AttachRequest) -> Result<EnvironmentInfo, AttachError> {
+        let attachment = self.prepare(request)?;
+        self.finish(attachment)
+    }
+
+    /// Everything that can be said against an attachment, and nothing changed yet.
+    pub fn prepare(&mut self, request: &AttachRequest) -> Result<Attachment, AttachError> {
         let mac = check_request(request)?;
         if let Some(index) = self.environments.by_name(request.name.as_str()) {
             let interface = self
@@ -80,23 +96,43 @@ impl Dataplane {
             }
         })?;
         let generation = generation.wrapping_add(1).max(1);
-        let mut attached = Attached {
-            name: request.name.to_string(),
-            interface: interface.name.clone(),
-            value: entry(request, &interface, group, generation, flags),
-            peer: None,
-            peer_netns_id: interface.peer_netns_id,
-            why: choice.why,
-        };
+        Ok(Attachment {
+            index,
+            attached: Attached {
+                name: request.name.to_string(),
+                interface: interface.name.clone(),
+                value: entry(request, &interface, group, generation, flags),
+                peer: None,
+                peer_netns_id: interface.peer_netns_id,
+                why: choice.why,
+            },
+            mac,
+            interface,
+            hook: choice.hook,
+            netns: request.netns.clone(),
+        })
+    }
+
+    /// Attaches what was prepared, with nothing else done in between.
+    pub fn finish(&mut self, attachment: Attachment) -> Result<EnvironmentInfo, AttachError> {
+        let Attachment {
+            index,
+            mut attached,
+            mac,
+            interface,
+            hook,
+            netns,
+        } = attachment;
         let mut installed = self.install(index, &attached, mac, &interface);
-        if installed.is_ok() && choice.hook == Hook::Xdp {
-            installed = self.raise_hook(index, &mut attached, &interface, netns);
+        if installed.is_ok() && hook == Hook::Xdp {
+            installed = self.raise_hook(index, &mut attached, &interface, netns.as_deref());
         }
         if let Err(error) = installed {
             self.undo(index, &attached);
             return Err(error);
         }
-        *self.mirror.members.entry(group).or_default() += 1;
+        let members = &mut self.mirror.members;
+        *members.entry(attached.value.group).or_default() += 1;
         let link = Link {
             kind: Link::ENVIRONMENT,
             index,
