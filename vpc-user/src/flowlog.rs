@@ -6,6 +6,7 @@ mod field;
 mod format;
 mod interval;
 mod record;
+mod source;
 
 #[cfg(test)]
 mod tests;
@@ -14,3 +15,4 @@ pub use field::{Field, Type};
 pub use format::{FormatError, LogFormat};
 pub use interval::{Delta, FlowId, Intervals};
 pub use record::{Action, Flow, FlowDirection, Inside, Place, Record, What};
+pub use source::Source;

@@ -14,6 +14,9 @@ pub struct FlowId {
     pub eni: u32,
     /// Index of the environment.
     pub environment: u32,
+    /// Its generation, which another environment of that index does not have; 0: it is not
+    /// known.
+    pub generation: u32,
     /// Which way.
     pub direction: FlowDirection,
     /// IP protocol number.

@@ -3,7 +3,11 @@
 use std::{collections::HashMap, net::Ipv4Addr, sync::Arc};
 
 use proptest::prelude::*;
-use vpc_common::drop::DropReason;
+use vpc_common::{
+    addr::{Addr, Port, V4},
+    drop::DropReason,
+    layout::{FlowKey, FlowRecord},
+};
 
 use super::*;
 
@@ -168,6 +172,7 @@ fn id() -> impl Strategy<Value = FlowId> {
         FlowId {
             eni,
             environment: 1,
+            generation: 1,
             direction: if out {
                 FlowDirection::Egress
             } else {
@@ -241,4 +246,78 @@ proptest! {
         take(&mut intervals, now + u64::from(seconds));
         prop_assert_eq!(crossed, told);
     }
+}
+
+/// A record of the kernel's, of a flow of environment 5 on ENI 2.
+fn told(protocol: u8) -> FlowRecord {
+    let remote = Addr::from_v4(V4::new(DATABASE.octets()));
+    let key = FlowKey::new(5, protocol, 9, remote, Port::new(51_000), Port::new(5_432));
+    FlowRecord {
+        state: 0,
+        forward_bytes: 100,
+        reply_bytes: 50,
+        forward_packets: 2,
+        reply_packets: 1,
+        key,
+        eni: 2,
+        outside_port: Port::new(40_213),
+        created: 100,
+        last: 200,
+        ended: 0,
+        tcp_flags: 0,
+        reserved: 0,
+    }
+}
+
+#[test]
+fn a_record_of_the_kernel_is_one_of_each_direction() {
+    let mut source = Source::new(1_000 * 1_000_000_000);
+    let both: Vec<_> = source.flow(&told(17)).collect();
+    let [(out, sent), (back, received)] = both.try_into().expect("both");
+    assert_eq!(
+        (out.direction, back.direction),
+        (FlowDirection::Egress, FlowDirection::Ingress)
+    );
+    assert_eq!((out.eni, out.environment, out.generation), (2, 5, 9));
+    assert_eq!(
+        (out.remote, out.remote_port, out.local_port),
+        (DATABASE, 5_432, 40_213)
+    );
+    assert_eq!((out.inside_port, out.action()), (51_000, Action::Accept));
+    assert_eq!(
+        FlowId {
+            direction: FlowDirection::Egress,
+            ..back
+        },
+        out
+    );
+    assert_eq!((sent.packets, sent.bytes), (2, 100));
+    assert_eq!((received.packets, received.bytes), (1, 50));
+    // A tick is 67.1 ms.
+    assert_eq!((sent.first, sent.last), (1_006, 1_013));
+    let silent = FlowRecord {
+        reply_packets: 0,
+        reply_bytes: 0,
+        ..told(17)
+    };
+    assert_eq!(source.flow(&silent).count(), 1);
+}
+
+#[test]
+fn flags_are_told_once_and_forgotten_with_their_flow() {
+    let mut source = Source::new(0);
+    let mut flags = |forward: u32, reply: u32, ended| {
+        let record = FlowRecord {
+            tcp_flags: forward << 8 | reply,
+            ended,
+            ..told(6)
+        };
+        let both = source.flow(&record).map(|(_, delta)| delta.tcp_flags);
+        both.collect::<Vec<_>>()
+    };
+    assert_eq!(flags(0x02, 0x12, 0), [0x02, 0x12]);
+    assert_eq!(flags(0x02, 0x12, 0), [0, 0]);
+    assert_eq!(flags(0x03, 0x13, 1), [0x01, 0x01]);
+    // Another flow of the same key.
+    assert_eq!(flags(0x02, 0x12, 0), [0x02, 0x12]);
 }
