@@ -35,13 +35,10 @@ impl ControlPlane {
             None => None,
         };
         let changes = transaction.changes();
-        let (store, revision) = (&*self.store, self.revision);
-        let (kept, attached) = thread::scope(|scope| {
-            let kept = scope.spawn(|| store.commit(revision, &changes));
-            let attached = attachment.map(|attachment| dataplane.finish(attachment));
-            let kept = kept.join();
-            (kept.unwrap_or_else(|panic| resume_unwind(panic)), attached)
-        });
+        let (kept, attached) = beside(
+            || self.store.commit(self.revision, &changes),
+            || attachment.map(|attachment| dataplane.finish(attachment)),
+        );
         match kept {
             Ok(revision) => self.revision = revision,
             Err(error) => {
@@ -162,6 +159,20 @@ impl ControlPlane {
             ends_flows: vpc_of(is_in).is_none() || vpc_of(is_in) != vpc_of(is_to_be_in.as_str()),
         })
     }
+}
+
+/// Does one thing in a thread of its own while it does the other; one after the other if no
+/// thread is to be had.
+fn beside<T: Send, U>(aside: impl Fn() -> T + Copy + Send, here: impl FnOnce() -> U) -> (T, U) {
+    thread::scope(|scope| {
+        let running = thread::Builder::new().spawn_scoped(scope, aside);
+        let done = here();
+        let other = match running {
+            Ok(running) => running.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            Err(_) => aside(),
+        };
+        (other, done)
+    })
 }
 
 impl From<&FunctionAttachRequest> for AttachEnvironment {
