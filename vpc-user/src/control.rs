@@ -33,4 +33,4 @@ pub use id::{Id, IdKind};
 pub use record::{Key, Kind, Record, Resource};
 pub use state::{Change, State, Transaction};
 pub use tags::{Tags, name_of, record_name};
-pub use time::Time;
+pub use time::{Time, Utc};

@@ -5,6 +5,7 @@
 mod field;
 mod format;
 mod interval;
+mod object;
 mod record;
 mod source;
 
@@ -14,5 +15,6 @@ mod tests;
 pub use field::{Field, Type};
 pub use format::{FormatError, LogFormat};
 pub use interval::{Delta, FlowId, Intervals};
+pub use object::{ObjectNames, WINDOW};
 pub use record::{Action, Flow, FlowDirection, Inside, Place, Record, What};
 pub use source::Source;

@@ -24,8 +24,37 @@ impl Time {
     }
 }
 
+/// A moment by the calendar, UTC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[expect(missing_docs, reason = "they are what they are called")]
+pub struct Utc {
+    pub year: u64,
+    pub month: u64,
+    pub day: u64,
+    pub hour: u64,
+    pub minute: u64,
+    pub second: u64,
+    pub millisecond: u64,
+}
+
 impl Time {
     const MILLIS_PER_DAY: u64 = 86_400_000;
+
+    /// By the calendar.
+    pub const fn utc(self) -> Utc {
+        let (year, month, day) = Self::date(self.0 / Self::MILLIS_PER_DAY);
+        let millis = self.0 % Self::MILLIS_PER_DAY;
+        let seconds = millis / 1_000;
+        Utc {
+            year,
+            month,
+            day,
+            hour: seconds / 3_600,
+            minute: seconds / 60 % 60,
+            second: seconds % 60,
+            millisecond: millis % 1_000,
+        }
+    }
 
     /// Year, month and day: the algorithm of Howard Hinnant's `civil_from_days`, for days
     /// since the beginning of 1970.
@@ -47,14 +76,18 @@ impl Time {
 /// As EC2's API writes it: `2026-01-31T12:00:00.000Z`.
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = Self::date(self.0 / Self::MILLIS_PER_DAY);
-        let millis = self.0 % Self::MILLIS_PER_DAY;
-        let seconds = millis / 1_000;
-        let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-        let millis = millis % 1_000;
+        let Utc {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+            millisecond,
+        } = self.utc();
         write!(
             f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z"
         )
     }
 }

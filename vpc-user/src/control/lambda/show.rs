@@ -142,34 +142,5 @@ pub fn alias_configuration(alias: &Alias) -> Value {
 
 /// A moment in the form of Lambda's API: `2024-02-29T12:30:00.000+0000`.
 pub fn last_modified(time: Time) -> String {
-    let Time(milliseconds) = time;
-    let seconds = milliseconds / 1_000;
-    let (year, month, day) = civil(seconds / 86_400);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}+0000",
-        seconds / 3_600 % 24,
-        seconds / 60 % 60,
-        seconds % 60,
-        milliseconds % 1_000
-    )
-}
-
-/// Year, month and day of a number of days since the beginning of 1970. Years begin in
-/// March here, so that the odd day comes last.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let era = days / 146_097;
-    let day_of_era = days % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (year, month, day)
+    time.to_string().replace('Z', "+0000")
 }
