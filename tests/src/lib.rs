@@ -15,6 +15,7 @@ pub mod guest;
 pub mod http;
 pub mod kernel;
 pub mod lab;
+pub mod leavings;
 pub mod netns;
 pub mod oracle;
 pub mod plan;

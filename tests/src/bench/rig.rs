@@ -162,7 +162,7 @@ impl Rig {
         cpu.expect("one CPU for all");
         make_links();
         make_masquerade();
-        let pin_dir = PathBuf::from(format!("/sys/fs/bpf/vpc-bench-{}", std::process::id()));
+        let pin_dir = crate::leavings::bench_pins(std::process::id());
         let limits = Limits::DEFAULT;
         let config = config(&pin_dir);
         let mut dataplane =

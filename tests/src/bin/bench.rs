@@ -4,7 +4,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use tests::bench::{self, Group, Options};
+use tests::{
+    bench::{self, Group, Options},
+    leavings,
+};
 
 /// Measures the data path: by program test run, on veth pairs against nftables
 /// masquerade and a bare redirect, and by TCP and UDP transfers against nftables
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
         eprintln!("bench: programs are loaded and namespaces made, so run it as root");
         return ExitCode::from(2);
     }
+    leavings::remove_on_signals();
     let options = Options {
         runs: arguments.runs,
         groups: arguments.only,
