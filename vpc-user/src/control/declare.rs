@@ -123,7 +123,15 @@ impl Work<'_, '_, '_> {
             ApiError::invalid(format!("{object}: {action} is not understood ({error})"))
         })?;
         let answer = command::decide(self.transaction, &command, self.context).map_err(of)?;
-        answer.map_err(of)
+        let answer = answer.map_err(of)?;
+        // What is refused of one among several is said in the answer.
+        match answer.pointer("/Unsuccessful/0/Error/Message") {
+            Some(message) => {
+                let message = message.as_str().unwrap_or_default();
+                Err(ApiError::invalid(format!("{object}: {message}")))
+            }
+            None => Ok(answer),
+        }
     }
 
     /// What has a name, as it is.

@@ -242,36 +242,7 @@ impl Work<'_, '_, '_> {
             ("its service", is.service_name == endpoint.service),
         ];
         fixed(Kind::Endpoint, name, &same)?;
-        let mut members = json!({});
-        let lists = [
-            ("RouteTableIds", &is.route_table_ids, tables),
-            ("SubnetIds", &is.subnet_ids, subnets),
-            ("SecurityGroupIds", &is.group_ids, groups),
-        ];
-        for (list, has, wanted) in lists {
-            let has: BTreeSet<Id> = has.iter().cloned().collect();
-            let mut put = |verb: &str, ids: Vec<&Id>| {
-                if !ids.is_empty() {
-                    members[format!("{verb}{list}")] = json!(ids);
-                }
-            };
-            // An interface endpoint without groups has its VPC's default one.
-            if list == "SecurityGroupIds" && wanted.is_empty() {
-                continue;
-            }
-            put("Add", wanted.difference(&has).collect());
-            put("Remove", has.difference(&wanted).collect());
-        }
-        if let Some(policy) = endpoint
-            .policy
-            .as_ref()
-            .filter(|it| **it != is.policy_document)
-        {
-            members["PolicyDocument"] = json!(policy);
-        }
-        if is.private_dns_enabled != endpoint.private_dns {
-            members["PrivateDnsEnabled"] = json!(endpoint.private_dns);
-        }
+        let mut members = endpoint_changes(&is, endpoint, [tables, subnets, groups]);
         let changed: Vec<String> = members
             .as_object()
             .into_iter()
@@ -290,30 +261,10 @@ impl Work<'_, '_, '_> {
 
     fn flow_log(&mut self, log: &RawFlowLog) -> Result<(), ApiError> {
         let name = log.name.as_str();
-        let of = object(Kind::FlowLog, name);
-        let subjects = [
-            (Kind::Vpc, "VPC", &log.vpc),
-            (Kind::Subnet, "Subnet", &log.subnet),
-            (Kind::Interface, "NetworkInterface", &log.interface),
-        ];
-        let mut named = subjects
-            .into_iter()
-            .filter_map(|(kind, word, name)| Some((kind, word, name.as_deref()?)));
-        let (Some((kind, word, subject)), None) = (named.next(), named.next()) else {
-            let message = format!("{of}: name one of vpc, subnet and interface");
-            return Err(ApiError::invalid(message));
-        };
+        let (kind, word, subject) = subject(log)?;
         let subject = self.known_id(kind, subject)?;
         let traffic = log.traffic.as_deref().unwrap_or("ALL");
-        let service = log.destination.split(':').nth(2).unwrap_or_default();
-        let destination = DESTINATIONS.iter().find(|(of, _)| *of == service);
-        let Some((_, destination)) = destination else {
-            let message = format!(
-                "{of}: destination {:?} is no ARN of a bucket, a log group or a delivery stream",
-                log.destination
-            );
-            return Err(ApiError::invalid(message));
-        };
+        let destination = destination_type(log)?;
         let Some(is) = self.get::<FlowLog>(name) else {
             let mut members = json!({
                 "ResourceIds": [subject],
@@ -335,14 +286,9 @@ impl Work<'_, '_, '_> {
                     members[key] = value;
                 }
             }
+            let (action, path) = ("CreateFlowLogs", "/FlowLogIds/0");
             return self
-                .make(
-                    Kind::FlowLog,
-                    name,
-                    "CreateFlowLogs",
-                    members,
-                    "/FlowLogIds/0",
-                )
+                .make(Kind::FlowLog, name, action, members, path)
                 .map(drop);
         };
         let format = log.format.as_ref();
@@ -375,6 +321,71 @@ impl Work<'_, '_, '_> {
     fn all_known(&self, kind: Kind, names: &[String]) -> Result<BTreeSet<Id>, ApiError> {
         names.iter().map(|name| self.known_id(kind, name)).collect()
     }
+}
+
+/// The members of a request that makes an endpoint as it is to be, with these route tables,
+/// subnets and security groups; none if it is.
+fn endpoint_changes(is: &Endpoint, wanted: &RawEndpoint, ids: [BTreeSet<Id>; 3]) -> Value {
+    let mut members = json!({});
+    let lists = [
+        ("RouteTableIds", &is.route_table_ids),
+        ("SubnetIds", &is.subnet_ids),
+        ("SecurityGroupIds", &is.group_ids),
+    ];
+    for ((list, has), wanted) in lists.into_iter().zip(ids) {
+        // An interface endpoint without groups has its VPC's default one.
+        if list == "SecurityGroupIds" && wanted.is_empty() {
+            continue;
+        }
+        let has: BTreeSet<Id> = has.iter().cloned().collect();
+        let mut put = |verb: &str, ids: Vec<&Id>| {
+            if !ids.is_empty() {
+                members[format!("{verb}{list}")] = json!(ids);
+            }
+        };
+        put("Add", wanted.difference(&has).collect());
+        put("Remove", has.difference(&wanted).collect());
+    }
+    let policy = wanted.policy.as_ref();
+    if let Some(policy) = policy.filter(|policy| **policy != is.policy_document) {
+        members["PolicyDocument"] = json!(policy);
+    }
+    if is.private_dns_enabled != wanted.private_dns {
+        members["PrivateDnsEnabled"] = json!(wanted.private_dns);
+    }
+    members
+}
+
+/// What a flow log is of: the kind, AWS's word for it, and the name.
+fn subject(log: &RawFlowLog) -> Result<(Kind, &'static str, &str), ApiError> {
+    let subjects = [
+        (Kind::Vpc, "VPC", &log.vpc),
+        (Kind::Subnet, "Subnet", &log.subnet),
+        (Kind::Interface, "NetworkInterface", &log.interface),
+    ];
+    let mut named = subjects
+        .into_iter()
+        .filter_map(|(kind, word, name)| Some((kind, word, name.as_deref()?)));
+    match (named.next(), named.next()) {
+        (Some(subject), None) => Ok(subject),
+        _ => Err(ApiError::invalid(format!(
+            "{}: name one of vpc, subnet and interface",
+            object(Kind::FlowLog, &log.name)
+        ))),
+    }
+}
+
+/// The kind of a flow log's destination, by its ARN.
+fn destination_type(log: &RawFlowLog) -> Result<&'static str, ApiError> {
+    let service = log.destination.split(':').nth(2).unwrap_or_default();
+    let known = DESTINATIONS.iter().find(|(of, _)| *of == service);
+    known.map(|(_, kind)| *kind).ok_or_else(|| {
+        ApiError::invalid(format!(
+            "{}: destination {:?} is no ARN of a bucket, a log group or a delivery stream",
+            object(Kind::FlowLog, &log.name),
+            log.destination
+        ))
+    })
 }
 
 /// Refuses what cannot be changed.

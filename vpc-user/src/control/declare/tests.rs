@@ -319,6 +319,16 @@ fn what_cannot_be_changed_is_named_and_nothing_changes() {
         );
         assert!(world.state == kept);
     }
+    world.context.settings.flow_logs_per_resource = 1;
+    let more = format!(
+        "{FILE}\n[[flow_log]]\nname = \"again\"\nvpc = \"blue\"\n\
+         destination = \"arn:aws:s3:::flows/more\"\n"
+    );
+    let error = world.apply(&more, true).expect_err("refused");
+    assert_eq!(
+        error.message,
+        "flow-log again: The maximum number of flow logs of the resource has been reached."
+    );
     for (before, after, sentence) in [
         ("nat_gateway = \"nat\"", "nat_gateway = \"gone\"", "gone"),
         (
