@@ -233,6 +233,7 @@ impl ControlPlane {
     /// Makes everything as desired, and takes note of what came of it.
     pub fn pass(&mut self, dataplane: &mut Dataplane) -> Applied {
         self.pass_due = false;
+        self.forget_gone(dataplane);
         self.end_overdue(dataplane);
         let applied = dataplane.apply(self.desired.config());
         let moves = self.all_moves(dataplane);

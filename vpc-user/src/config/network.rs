@@ -70,9 +70,9 @@ impl Scope {
         scope.interfaces = interfaces::interfaces(&scope, &raw.interfaces, addresses)?;
         scope.peerings = peerings::peerings(&scope, &raw.peerings, addresses)?;
         let gateways = raw.internet_gateways.iter().map(|raw| &raw.name);
-        scope.internet_gateways = gateways::named(gateways)?;
+        scope.internet_gateways = gateways::named(gateways, InternetGateway)?;
         let gateways = raw.nat_gateways.iter().map(|raw| &raw.name);
-        scope.nat_gateways = gateways::named(gateways)?;
+        scope.nat_gateways = gateways::named(gateways, NatGateway)?;
         routes::fill(&mut scope, &raw.route_tables)?;
         Ok(scope)
     }

@@ -118,6 +118,11 @@ impl Dataplane {
             .map(|(_, attached)| attached.name.as_str())
     }
 
+    /// Whether an environment is attached.
+    pub fn knows_environment(&self, name: &str) -> bool {
+        self.environments.by_name(name).is_some()
+    }
+
     /// The group that an environment's new flows go by.
     pub fn group_of(&self, environment: &str) -> Option<&str> {
         let index = self.environments.by_name(environment)?;

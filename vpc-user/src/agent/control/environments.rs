@@ -1,11 +1,11 @@
 //! Environments of functions: in the state, on disk, and in the data plane.
 
-use std::{collections::BTreeSet, panic::resume_unwind, thread};
+use std::{panic::resume_unwind, thread};
 
 use super::{ControlError, ControlPlane, brings_forward, context};
 use crate::{
     control::{
-        self, Command, Id, Transaction,
+        self, Command, Id, Resource as _, Transaction,
         life::{AttachEnvironment, Event},
         resource::{Environment, Subnet},
     },
@@ -92,14 +92,12 @@ impl ControlPlane {
     /// Brings environments of the state and of the data plane together after a start:
     /// what only one of the two knows is gone.
     pub fn reconcile_environments(&mut self, dataplane: &mut Dataplane) {
-        let attached: BTreeSet<String> = dataplane.environment_names().map(str::to_owned).collect();
-        let known: BTreeSet<String> = self
-            .state
-            .all::<Environment>()
-            .map(|environment| environment.environment_id.to_string())
-            .collect();
-        for name in attached.difference(&known) {
-            let Ok(name) = ObjectName::new(name.clone()) else {
+        let unknown = dataplane
+            .environment_names()
+            .filter(|name| self.state.get::<Environment>(name).is_none());
+        let unknown: Vec<String> = unknown.map(str::to_owned).collect();
+        for name in unknown {
+            let Ok(name) = ObjectName::new(name) else {
                 continue;
             };
             match dataplane.detach(&name) {
@@ -107,7 +105,15 @@ impl ControlPlane {
                 Err(error) => tracing::warn!(%error, "an unknown environment stays for now"),
             }
         }
-        let gone = known.difference(&attached).cloned().collect();
+        self.forget_gone(dataplane);
+    }
+
+    /// Environments of which the data plane knows nothing: their end could not be kept when
+    /// they were lost.
+    pub(super) fn forget_gone(&mut self, dataplane: &mut Dataplane) {
+        let names = self.state.all::<Environment>().map(|one| one.id());
+        let gone = names.filter(|name| !dataplane.knows_environment(name));
+        let gone = gone.collect();
         self.lost(dataplane, gone);
     }
 

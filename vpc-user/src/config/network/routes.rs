@@ -146,9 +146,13 @@ fn target(scope: &Scope, place: &Place, vpc: &Vpc, raw: &RawRoute) -> Checked<Ta
             Target::Peering(peering.name.clone())
         }
         "internet_gateway" => {
-            Target::InternetGateway(scope.internet_gateways.named(place, key, text)?)
+            let gateway = scope.internet_gateways.find(place, key, text)?;
+            Target::InternetGateway(gateway.0.clone())
         }
-        "nat_gateway" => Target::NatGateway(scope.nat_gateways.named(place, key, text)?),
+        "nat_gateway" => {
+            let gateway = scope.nat_gateways.find(place, key, text)?;
+            Target::NatGateway(gateway.0.clone())
+        }
         _ => Target::Blackhole,
     })
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Checked;
+use super::{
+    Checked,
+    gateways::{InternetGateway, NatGateway},
+};
 use crate::{
     config::{
         Problem,
@@ -37,7 +40,9 @@ kinds!(
     RouteTable = "route_table",
     Subnet = "subnet",
     NetworkInterface = "interface",
-    Peering = "peering"
+    Peering = "peering",
+    InternetGateway = "internet_gateway",
+    NatGateway = "nat_gateway"
 );
 
 /// What belongs to a VPC and only goes with objects of the same one.
