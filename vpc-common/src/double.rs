@@ -226,6 +226,9 @@ impl Tables for Double {
     fn refuse(&self, key: &RefusalKey, on_wire: &OnWire, _now: Tick) {
         let mut refusals = Self::locked(&self.refusals);
         if !refusals.contains_key(key) && refusals.len() >= self.refusal_capacity {
+            if let Some(eni) = self.eni_state(key.owners & 0xffff) {
+                eni.unrecorded.add(on_wire.packets.into());
+            }
             return self.count(Stat::RefusalsOverflowed);
         }
         let (packets, bytes) = refusals.entry(*key).or_default();

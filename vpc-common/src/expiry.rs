@@ -150,6 +150,7 @@ fn unlink<T: Tables>(
         if matches!(when_deaf, WhenDeaf::Wait) {
             return false;
         }
+        give_up_record(tables, slot);
     }
     let flow = FlowRef {
         slot: index,
@@ -157,6 +158,23 @@ fn unlink<T: Tables>(
     };
     tables.remove_flow(&slot.flow_key(state.protocol()), flow);
     true
+}
+
+/// Nobody takes the last record of a flow that has to go: what it would have told of is
+/// counted.
+#[inline(always)]
+fn give_up_record<T: Tables>(tables: &T, slot: &Slot) {
+    let since = |packets: u64, exported: u32| (packets as u32).wrapping_sub(exported) as u64;
+    let packets = since(
+        slot.forward_packets.load(),
+        slot.exported_forward_packets.load(),
+    ) + since(
+        slot.reply_packets.load(),
+        slot.exported_reply_packets.load(),
+    );
+    if let Some(eni) = tables.eni_state(slot.eni() as u32) {
+        eni.unrecorded.add(packets);
+    }
 }
 
 /// Hands over what happened on a flow since its last record; `false` when there
@@ -168,6 +186,7 @@ fn export<T: Tables>(tables: &T, slot: &Slot, state: State, ended: bool) -> bool
         slot.reply_packets.load() as u32,
     );
     let (forward_bytes, reply_bytes) = (slot.forward_bytes.load(), slot.reply_bytes.load());
+    let tcp_flags = slot.tcp_flags.load();
     let record = FlowRecord {
         state: state.0,
         forward_bytes: forward_bytes.wrapping_sub(slot.exported_forward_bytes.load()),
@@ -180,8 +199,8 @@ fn export<T: Tables>(tables: &T, slot: &Slot, state: State, ended: bool) -> bool
         created: slot.created.load(),
         last: slot.last().0,
         ended: ended as u32,
-        tcp_flags: slot.tcp_flags.load(),
-        reserved: 0,
+        tcp_flags: tcp_flags & !slot.exported_tcp_flags.load(),
+        peered: slot.decision().hop().is_peered() as u32,
     };
     if !ended && record.forward_packets == 0 && record.reply_packets == 0 {
         return true;
@@ -193,6 +212,7 @@ fn export<T: Tables>(tables: &T, slot: &Slot, state: State, ended: bool) -> bool
     slot.exported_reply_bytes.store(reply_bytes);
     slot.exported_forward_packets.store(forward_packets);
     slot.exported_reply_packets.store(reply_packets);
+    slot.exported_tcp_flags.store(tcp_flags);
     true
 }
 

@@ -62,8 +62,8 @@ pub fn admit_flow(new: &NewFlow) -> Opened {
     judge::admit(&Maps, new)
 }
 
-/// Counts a packet that rules or routes refused. What finds no room is in the drop
-/// counters alone.
+/// Counts a packet that rules or routes refused. What finds no room is counted as not
+/// recorded.
 #[inline(never)]
 pub fn count_refused(key: &RefusalKey, packets: u32, bytes: u32, now: u32) -> u32 {
     let found = match REFUSALS.get_ptr(key) {
@@ -81,6 +81,9 @@ pub fn count_refused(key: &RefusalKey, packets: u32, bytes: u32, now: u32) -> u3
     };
     let Some(refusal) = found else {
         Maps.count(Stat::RefusalsOverflowed);
+        if let Some(eni) = Maps.eni_state(key.owners & 0xffff) {
+            eni.unrecorded.add(packets as u64);
+        }
         return 1;
     };
     // SAFETY: a map value of atomic words, valid until the program ends.

@@ -24,6 +24,7 @@ pub use crate::dataplane::{FlowSink, Plan, RefusalRecord, TeardownError, dry_run
 use crate::{
     api,
     dataplane::{Applied, AttachError, Dataplane, LinkChange, LinkMonitor, Workers},
+    flowlog::Directory,
     model::{Config, EnvironmentInfo, Request, Response},
 };
 
@@ -154,9 +155,15 @@ fn own(
     // Subscribed before anything is read, so that no change falls in between.
     watch_links(commands.clone()).context("subscribe to changes of interfaces")?;
     let control = config.control.as_ref();
-    let control = control.map(|control| ControlPlane::open(control, &config));
+    let directory = Directory::default();
+    let control = control.map(|control| ControlPlane::open(control, &config, directory.clone()));
     let control = control.transpose()?;
-    let dataplane = Dataplane::open(&config.pin_dir, &config.limits, config.tc)?;
+    let dataplane = Dataplane::open(
+        &config.pin_dir,
+        &config.limits,
+        config.tc,
+        directory.clone(),
+    )?;
     let mut owner = Owner {
         dataplane,
         config,
@@ -170,7 +177,7 @@ fn own(
         owner.dataplane.teardown()?;
         anyhow::bail!(first.unwrap_or_default());
     }
-    let sink = Sink::new(owner.control.is_some().then_some(commands));
+    let sink = Sink::new(None, owner.control.is_some().then_some(commands));
     let workers = owner.dataplane.start_workers(Box::new(sink))?;
     tracing::info!(adopted = owner.dataplane.adopted(), "the data path is up");
     if ready.send(()).is_ok() {

@@ -225,6 +225,14 @@ pub struct EniConfig {
     pub draining: bool,
 }
 
+impl GroupConfig {
+    /// What its ENI of a number is called.
+    pub fn eni_name(&self, number: usize, eni: &EniConfig) -> String {
+        let name = eni.name.as_ref().map(ObjectName::to_string);
+        name.unwrap_or_else(|| format!("{}-{number}", self.name))
+    }
+}
+
 impl From<Ipv4Addr> for EniConfig {
     /// One that serves, without a name of its own.
     fn from(address: Ipv4Addr) -> Self {

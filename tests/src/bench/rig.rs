@@ -29,6 +29,7 @@ use vpc_common::{
 };
 use vpc_user::{
     dataplane::{Dataplane, skb_layout},
+    flowlog::Directory,
     model::{
         AttachRequest, Config, FlowInfo, GroupConfig, HookWish, Network, ObjectName, TcAttachment,
         UplinkConfig,
@@ -166,7 +167,8 @@ impl Rig {
         let limits = Limits::DEFAULT;
         let config = config(&pin_dir);
         let mut dataplane =
-            Dataplane::open(&pin_dir, &limits, TcAttachment::Auto).expect("the data plane opens");
+            Dataplane::open(&pin_dir, &limits, TcAttachment::Auto, Directory::default())
+                .expect("the data plane opens");
         dataplane.apply(&config);
         for (name, interface, group, hook) in [
             ("ours", "g1", "roomy", HookWish::Xdp),

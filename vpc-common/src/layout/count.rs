@@ -140,8 +140,8 @@ pub enum Stat {
     ChecksumsCompleted = 10,
     /// Answers sent (ARP, ICMP, RST).
     Answers = 11,
-    /// Refused packets that found no room among the refusals: in the drop counters
-    /// alone.
+    /// Refused packets that found no room among the refusals: in the drop counters and
+    /// [`EniState::unrecorded`](super::EniState::unrecorded) alone.
     RefusalsOverflowed = 12,
 }
 

@@ -240,8 +240,8 @@ pub struct Slot {
     pub reply_last: Shared32,
     /// [`Tick`] at which the flow opened.
     pub created: Shared32,
-    /// Fills the line.
-    pub reserved: Shared32,
+    /// `tcp_flags` as last exported.
+    pub exported_tcp_flags: Shared32,
     /// TCP: the next sequence number of the remote, as its segments tell.
     pub reply_next: Shared32,
     /// TCP: the acknowledgment that answers the opening SYN.
@@ -274,6 +274,7 @@ impl Slot {
     pub fn begin(&self, now: Tick, expected_ack: u32) {
         self.begin_uncounted(now, expected_ack);
         self.tcp_flags.store(0);
+        self.exported_tcp_flags.store(0);
         self.created.store(now.0);
         for word in [
             &self.forward_bytes,

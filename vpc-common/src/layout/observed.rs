@@ -34,8 +34,11 @@ pub struct EniState {
     pub high_water_told: Shared64,
     /// The next IPv4 identification for packets that may be fragmented.
     pub ip_id: Shared64,
+    /// Packets that no record tells of: nobody took the last record of a flow whose port
+    /// was needed, or what was refused found no room.
+    pub unrecorded: Shared64,
     /// Fills the line.
-    pub reserved: [u64; 5],
+    pub reserved: [u64; 4],
     /// What was refused. A line of its own: a flood of refusals is not felt by the
     /// flows.
     pub refused: RefusalCounts,

@@ -87,10 +87,10 @@ pub struct FlowRecord {
     pub last: u32,
     /// 1 with the last record of a flow.
     pub ended: u32,
-    /// TCP flags seen so far, forward << 8 | reply.
+    /// TCP flags that were not seen before the last record, forward << 8 | reply.
     pub tcp_flags: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// 1 if it leaves by the uplink of a peered VPC.
+    pub peered: u32,
 }
 
 /// What one run of the sweep did.

@@ -3,6 +3,7 @@
 //! then reports is a command in turn, until nothing moves any more.
 
 mod concerned;
+mod entries;
 mod environments;
 
 use std::{
@@ -23,6 +24,7 @@ use crate::{
         store::{RedbStore, Revision, Store, StoreError},
     },
     dataplane::{Applied, AttachError, Dataplane, Move},
+    flowlog::Directory,
     model::{Config, ControlConfig},
 };
 
@@ -75,17 +77,24 @@ pub struct ControlPlane {
     due: Option<Time>,
     due_is_old: bool,
     due_taken: Instant,
+    /// Told where ENIs are and what environments run.
+    directory: Directory,
 }
 
 impl ControlPlane {
-    /// Opens the store. `host` has what does not come from it.
-    pub fn open(config: &ControlConfig, host: &Config) -> Result<Self, StoreError> {
+    /// Opens the store. `host` has what does not come from it; `directory` is told where
+    /// ENIs are and what environments run, before the data plane knows them.
+    pub fn open(
+        config: &ControlConfig,
+        host: &Config,
+        directory: Directory,
+    ) -> Result<Self, StoreError> {
         let store = RedbStore::open(&config.store)?;
         let (state, revision) = store.load()?;
         let settings = config.settings.clone();
         let unsettled = state.all::<Interface>().filter(|eni| is_unsettled(eni));
         let unsettled = unsettled.map(|eni| eni.network_interface_id.clone());
-        Ok(Self {
+        let control = Self {
             desired: Desired::new(&state, host, settings.clone()),
             unsettled: unsettled.collect(),
             state,
@@ -97,7 +106,10 @@ impl ControlPlane {
             due: None,
             due_is_old: true,
             due_taken: Instant::now(),
-        })
+            directory,
+        };
+        control.enter_all();
+        Ok(control)
     }
 
     /// What the data plane is to hold.
@@ -379,6 +391,7 @@ impl ControlPlane {
         for change in changes {
             concerned.add(change);
         }
+        self.enter(changes);
         for (id, is_unsettled) in concerned.enis {
             if is_unsettled {
                 self.unsettled.insert(id);

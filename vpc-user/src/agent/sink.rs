@@ -2,34 +2,58 @@
 
 use std::sync::mpsc;
 
-use vpc_common::layout::FlowRecord;
-
 use super::Command;
-use crate::dataplane::{FlowSink, RefusalRecord, Totals};
+use crate::{
+    dataplane::{Batch, FlowSink, RefusalRecord, SinkError, warn_of_high_water},
+    flowlog::Keeper,
+};
 
-/// Sums of flow records; and, where resources are kept, who is nearly full.
+/// The journal of flows, if one is kept; and, where resources are kept, who is nearly full.
 pub struct Sink {
-    totals: Totals,
+    keeper: Option<Keeper>,
     commands: Option<mpsc::Sender<Command>>,
 }
 
 impl Sink {
     /// With where to tell of ENIs that are nearly full.
-    pub fn new(commands: Option<mpsc::Sender<Command>>) -> Self {
-        Self {
-            totals: Totals::default(),
-            commands,
-        }
+    pub fn new(keeper: Option<Keeper>, commands: Option<mpsc::Sender<Command>>) -> Self {
+        Self { keeper, commands }
     }
 }
 
 impl FlowSink for Sink {
-    fn record(&mut self, record: &FlowRecord) {
-        self.totals.record(record);
+    fn period_secs(&self) -> u32 {
+        self.keeper.as_ref().map_or(10, FlowSink::period_secs)
     }
 
-    fn refused(&mut self, record: &RefusalRecord) {
-        self.totals.refused(record);
+    fn resume(&mut self, ring: &str) -> u64 {
+        self.keeper.as_mut().map_or(0, |keeper| keeper.resume(ring))
+    }
+
+    fn take(&mut self, batch: &Batch) -> Result<(), SinkError> {
+        let keeper = self.keeper.as_mut();
+        keeper.map_or(Ok(()), |keeper| keeper.take(batch))
+    }
+
+    fn refused(&mut self, records: &[RefusalRecord]) -> Result<(), SinkError> {
+        let keeper = self.keeper.as_mut();
+        keeper.map_or(Ok(()), |keeper| keeper.refused(records))
+    }
+
+    fn taken_out(&mut self, records: &[RefusalRecord]) -> Result<(), SinkError> {
+        let keeper = self.keeper.as_mut();
+        keeper.map_or(Ok(()), |keeper| keeper.taken_out(records))
+    }
+
+    fn period_over(&mut self, unrecorded: &dyn Fn(u32) -> u64) -> Result<(), SinkError> {
+        let keeper = self.keeper.as_mut();
+        keeper.map_or(Ok(()), |keeper| keeper.period_over(unrecorded))
+    }
+
+    fn idle(&mut self) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.idle();
+        }
     }
 
     fn high_water(&mut self, eni: &str, connections: u64) {
@@ -39,7 +63,7 @@ impl FlowSink for Sink {
                 // Who does not listen any more is about to end.
                 let _ = commands.send(Command::HighWater(eni.to_owned()));
             }
-            None => self.totals.high_water(eni, connections),
+            None => warn_of_high_water(eni, connections),
         }
     }
 }

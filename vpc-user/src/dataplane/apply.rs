@@ -147,6 +147,7 @@ impl Dataplane {
                 Ok(true) => {
                     tracing::info!(%step, "applied");
                     note(&mut self.mirror, step);
+                    self.enter_step(step);
                     applied.steps += 1;
                 }
                 Ok(false) => {}
@@ -175,6 +176,7 @@ impl Dataplane {
                     && let Some(state) = tables.shared.eni_states.get(key.index as usize)
                 {
                     state.refused.clear();
+                    state.unrecorded.store(0);
                 }
             }
             Step::RemoveName(key) => absent_is_fine(tables.names.remove(key))?,

@@ -1,4 +1,6 @@
-//! The one place in which the data plane reads a clock.
+//! The one place in which the data plane reads clocks.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use vpc_common::time::Tick;
 
@@ -13,6 +15,22 @@ pub fn now_ns() -> u64 {
     // every Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The wall clock, Unix nanoseconds.
+fn unix_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_nanos() as u64)
+}
+
+/// The wall clock, Unix seconds.
+pub fn unix_secs() -> u64 {
+    unix_ns() / 1_000_000_000
+}
+
+/// When tick 0 was by the wall clock as it is set now, Unix nanoseconds.
+pub fn zero() -> u64 {
+    unix_ns().saturating_sub(now_ns())
 }
 
 /// The tick it is now.

@@ -67,6 +67,8 @@ counters! {
     punts_dropped,
     /// Records from the kernel that this agent does not understand.
     records_malformed,
+    /// Times that records were not taken, and stayed with the kernel.
+    records_refused,
     /// ARP requests sent.
     arp_requests,
     /// Neighbours that stopped answering.

@@ -11,7 +11,7 @@ use vpc_common::{
 };
 
 use super::{
-    Dataplane,
+    Dataplane, clock,
     hook::{self, Known},
     mirror::{Attached, ENVIRONMENT_PEER},
     names,
@@ -123,6 +123,8 @@ impl Dataplane {
             hook,
             netns,
         } = attachment;
+        // Known before its first packet.
+        self.enter_environment(index, &attached);
         let mut installed = self.install(index, &attached, mac, &interface);
         if installed.is_ok() && hook == Hook::Xdp {
             installed = self.raise_hook(index, &mut attached, &interface, netns.as_deref());
@@ -218,6 +220,7 @@ impl Dataplane {
             tracing::warn!(environment = attached.name, %error, "an attach was not undone in full");
         }
         // The index counts as used, so that its next generation is a new one.
+        self.directory.environment_gone(index, clock::now_tick());
         self.environments.insert(index, attached.clone());
         self.environments
             .remove(index, attached.value.generation.wrapping_add(1));
@@ -285,6 +288,7 @@ impl Dataplane {
             })?;
         self.environments
             .remove(index, attached.value.generation.wrapping_add(1));
+        self.directory.environment_gone(index, clock::now_tick());
         self.mirror.links.remove(&attached.value.ifindex);
         self.purge.store(true, Ordering::Release);
         if let Some(members) = self.mirror.members.get_mut(&attached.value.group) {

@@ -1,9 +1,10 @@
 //! What the kernel tells: events, and what flows carried.
 
 use std::{
-    os::fd::{AsFd, AsRawFd as _},
+    os::fd::AsFd as _,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::atomic::Ordering,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -11,13 +12,13 @@ use aya::{
     Pod,
     maps::{MapData, RingBuf},
 };
-use nix::poll::{PollFd, PollFlags, poll};
-use vpc_common::layout::{Event, FlowRecord, Name, NameKey, name};
+use vpc_common::layout::{Event, Name, NameKey, name};
 
 use super::{
-    names,
+    clock, names,
     object::pinned,
     refusals::{RefusalRecord, Refusals},
+    ring::{Batch, RecordRing, wait},
     start_error::StartError,
     tables::Hash,
     workers::WorkerContext,
@@ -28,87 +29,84 @@ const PATIENCE_MS: u16 = 200;
 /// Records taken in one go.
 const BATCH: usize = 4_096;
 
-/// How often refusals that have come to rest are taken out.
-const REFUSALS_PERIOD: Duration = Duration::from_secs(30);
+/// How often refusals are read, if no period ends.
+const REFUSALS_PERIOD: Duration = Duration::from_secs(10);
+
+/// Why a sink did not take something.
+pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where flow records go. The seam for flow logs: an implementation must be
 /// quick, because the kernel's ring fills meanwhile.
 pub trait FlowSink: Send {
-    /// Takes the next record.
-    fn record(&mut self, record: &FlowRecord);
-
-    /// Takes what rules or routes refused, once no more of it comes. Passed over unless
-    /// an implementation says otherwise.
-    fn refused(&mut self, record: &RefusalRecord) {
-        let _ = record;
+    /// In which seconds every flow is reported once.
+    fn period_secs(&self) -> u32 {
+        10
     }
+
+    /// From which position of a ring on records are wanted; what is before was taken by
+    /// whoever ran before.
+    fn resume(&mut self, ring: &str) -> u64 {
+        let _ = ring;
+        0
+    }
+
+    /// Takes records. The kernel forgets them when this has returned, and keeps them, to be
+    /// read again, if it fails.
+    fn take(&mut self, batch: &Batch) -> Result<(), SinkError>;
+
+    /// Takes what rules or routes refused: all that is in the table, with counts that go on.
+    /// Passed over unless an implementation says otherwise.
+    fn refused(&mut self, records: &[RefusalRecord]) -> Result<(), SinkError> {
+        let _ = records;
+        Ok(())
+    }
+
+    /// These are out of the table, with their last counts.
+    fn taken_out(&mut self, records: &[RefusalRecord]) -> Result<(), SinkError> {
+        let _ = records;
+        Ok(())
+    }
+
+    /// Every flow was reported, and refusals too, since this was told last; or the time for
+    /// that was long over. `unrecorded`: packets of an ENI, by index, that no record tells of.
+    fn period_over(&mut self, unrecorded: &dyn Fn(u32) -> u64) -> Result<(), SinkError> {
+        let _ = unrecorded;
+        Ok(())
+    }
+
+    /// Nothing has been asked for a moment.
+    fn idle(&mut self) {}
 
     /// Told once when an ENI reaches 80 % of its connections, and again after it fell
     /// below. Logged unless an implementation says otherwise.
     fn high_water(&mut self, eni: &str, connections: u64) {
-        let group = eni.rsplit_once('-').map_or("its group", |(group, _)| group);
-        tracing::warn!(
-            eni,
-            connections,
-            "ENI {eni} reached 80 % of its connections: add an ENI to group {group}"
-        );
+        warn_of_high_water(eni, connections);
     }
 }
 
-/// Sums over all flow records since the agent started.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Sums {
-    /// Records.
-    pub records: u64,
-    /// Last records of flows.
-    pub ended: u64,
-    /// Bytes, both ways.
-    pub bytes: u64,
-    /// Packets, both ways.
-    pub packets: u64,
-    /// Records of refused packets.
-    pub refusals: u64,
-    /// Packets in them.
-    pub refused_packets: u64,
-}
-
-/// A sink that keeps sums, readable from elsewhere.
-#[derive(Clone, Default, Debug)]
-pub struct Totals(Arc<Mutex<Sums>>);
-
-impl Totals {
-    /// The sums so far.
-    pub fn sums(&self) -> Sums {
-        self.0
-            .lock()
-            .map_or_else(|poisoned| *poisoned.into_inner(), |sums| *sums)
-    }
-}
-
-impl FlowSink for Totals {
-    fn record(&mut self, record: &FlowRecord) {
-        let Ok(mut sums) = self.0.lock() else { return };
-        sums.records += 1;
-        sums.ended += u64::from(record.ended);
-        sums.bytes += record.forward_bytes + record.reply_bytes;
-        sums.packets += u64::from(record.forward_packets) + u64::from(record.reply_packets);
-    }
-
-    fn refused(&mut self, record: &RefusalRecord) {
-        let Ok(mut sums) = self.0.lock() else { return };
-        sums.refusals += 1;
-        sums.refused_packets += record.packets;
-    }
+/// Tells of an ENI that reached 80 % of its connections, where nobody but a human can help.
+pub fn warn_of_high_water(eni: &str, connections: u64) {
+    let group = eni.rsplit_once('-').map_or("its group", |(group, _)| group);
+    tracing::warn!(
+        eni,
+        connections,
+        "ENI {eni} reached 80 % of its connections: add an ENI to group {group}"
+    );
 }
 
 /// The thread that drains both rings.
 pub struct Observer {
     context: WorkerContext,
     events: RingBuf<MapData>,
-    records: RingBuf<MapData>,
+    records: RecordRing,
+    batch: Batch,
     refusals: Refusals,
     names: Hash<NameKey, Name>,
     sink: Box<dyn FlowSink>,
+    /// Of [`WorkerContext::exports`], those that were passed on.
+    periods: u64,
+    /// Since when the sink has not taken what it was given.
+    refusing: Option<Instant>,
 }
 
 impl Observer {
@@ -116,44 +114,97 @@ impl Observer {
     pub fn open(
         context: &WorkerContext,
         maps: &Path,
-        sink: Box<dyn FlowSink>,
+        mut sink: Box<dyn FlowSink>,
     ) -> Result<Self, StartError> {
+        let records = RecordRing::open(maps)?;
+        records.release(sink.resume(records.identity()));
         Ok(Self {
             context: context.clone(),
             events: pinned(maps, name::EVENTS)?,
-            records: pinned(maps, name::FLOW_RECORDS)?,
+            records,
+            batch: Batch::default(),
             refusals: Refusals::open(maps, context.shared.limits.refusals)?,
             names: pinned(maps, name::NAMES)?,
             sink,
+            periods: 0,
+            refusing: None,
         })
     }
 
     /// Drains until told to stop.
     pub fn run(mut self) {
-        let mut drained = Instant::now();
+        let mut looked = Instant::now();
         while !self.context.stopping() {
-            wait(&[&self.events, &self.records], PATIENCE_MS);
+            wait(&[self.records.as_fd(), self.events.as_fd()], PATIENCE_MS);
             self.drain_events();
-            self.drain_records();
-            if drained.elapsed() >= REFUSALS_PERIOD {
-                self.drain_refusals();
-                drained = Instant::now();
+            let mut taken = self.drain_records();
+            let exports = self.context.exports.load(Ordering::Acquire);
+            let is_over = exports != self.periods;
+            if taken.is_ok() && (is_over || looked.elapsed() >= REFUSALS_PERIOD) {
+                looked = Instant::now();
+                taken = self.drain_refusals();
+            }
+            if taken.is_ok() && is_over {
+                // What the sweep had reported by then is in the ring.
+                taken = self.drain_records().and_then(|()| self.end_period());
+                if taken.is_ok() {
+                    self.periods = exports;
+                }
+            }
+            self.note(taken);
+            self.sink.idle();
+        }
+        let drained = self.drain_records();
+        self.note(drained);
+    }
+
+    /// Tells once of a sink that does not take what it is given, and waits a little: what
+    /// it did not take is still there.
+    fn note(&mut self, taken: Result<(), SinkError>) {
+        match (taken, self.refusing) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(since)) => {
+                let seconds = since.elapsed().as_secs();
+                tracing::info!(seconds, "records are taken again");
+                self.refusing = None;
+            }
+            (Err(error), since) => {
+                self.context.counters.records_refused.one();
+                if since.is_none() {
+                    tracing::error!(%error, "records are not taken: they wait in the kernel");
+                    self.refusing = Some(Instant::now());
+                }
+                thread::sleep(Duration::from_millis(PATIENCE_MS.into()));
             }
         }
     }
 
-    fn drain_refusals(&mut self) {
-        let (counters, sink) = (&self.context.counters, &mut self.sink);
-        let taken = self.refusals.take_idle(|record| {
+    fn end_period(&mut self) -> Result<(), SinkError> {
+        let states = &self.context.shared.eni_states;
+        self.sink.period_over(&|eni| {
+            let state = states.get(eni as usize);
+            state.map_or(0, |state| state.unrecorded.load())
+        })
+    }
+
+    /// Passes on what is in the table, and takes out what has come to rest.
+    fn drain_refusals(&mut self) -> Result<(), SinkError> {
+        let records = self.refusals.read()?;
+        self.sink.refused(&records)?;
+        let now = clock::now_tick();
+        let idle = records.iter().filter(|record| record.is_idle(now));
+        let mut taken = Vec::new();
+        for record in idle {
+            // Counted up to the moment of the removal: not one is lost in between.
+            taken.extend(self.refusals.take(record)?);
+        }
+        let counters = &self.context.counters;
+        for record in &taken {
             counters.refusal_records.one();
             counters.refusal_record_packets.add(record.packets);
             tracing::trace!(?record, "refusal record");
-            sink.refused(&record);
-        });
-        if let Err(error) = taken {
-            // What stays is taken the next time.
-            tracing::warn!(%error, "the refusals cannot be read");
         }
+        self.sink.taken_out(&taken)
     }
 
     fn drain_events(&mut self) {
@@ -169,16 +220,23 @@ impl Observer {
         }
     }
 
-    fn drain_records(&mut self) {
+    /// Passes records on until there are none, and only then has the kernel forget them.
+    fn drain_records(&mut self) -> Result<(), SinkError> {
+        loop {
+            self.records.read(BATCH, &mut self.batch);
+            if self.batch.position == self.records.position() {
+                return Ok(());
+            }
+            self.sink.take(&self.batch)?;
+            self.records.release(self.batch.position);
+            self.count();
+        }
+    }
+
+    fn count(&self) {
         let counters = &self.context.counters;
-        for _ in 0..BATCH {
-            let Some(item) = self.records.next() else {
-                return;
-            };
-            let Some(record) = read::<FlowRecord>(&item) else {
-                counters.records_malformed.one();
-                continue;
-            };
+        counters.records_malformed.add(self.batch.malformed);
+        for record in &self.batch.records {
             counters.flow_records.one();
             counters.flow_records_ended.add(u64::from(record.ended));
             counters
@@ -187,7 +245,6 @@ impl Observer {
             let packets = u64::from(record.forward_packets) + u64::from(record.reply_packets);
             counters.flow_record_packets.add(packets);
             tracing::trace!(?record, "flow record");
-            self.sink.record(&record);
         }
     }
 }
@@ -208,25 +265,8 @@ pub fn read<T: Pod>(bytes: &[u8]) -> Option<T> {
     (bytes.len() >= size_of::<T>()).then(|| unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
-/// Waits until a ring has something or time is up.
-pub fn wait(rings: &[&RingBuf<MapData>], milliseconds: u16) {
-    let mut fds: Vec<PollFd<'_>> = rings
-        .iter()
-        .map(|ring| PollFd::new(ring.as_fd(), PollFlags::POLLIN))
-        .collect();
-    if let Err(error) = poll(&mut fds, milliseconds) {
-        // Interrupted, or worse: the loop around this looks anyway.
-        tracing::trace!(%error, fd = rings[0].as_raw_fd(), "poll");
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use vpc_common::{
-        addr::{Addr, Port},
-        layout::FlowKey,
-    };
-
     use super::*;
 
     #[test]
@@ -239,39 +279,6 @@ mod tests {
                 eni: 0,
                 value: 0
             })
-        );
-    }
-
-    #[test]
-    fn totals_add_both_directions() {
-        let key = FlowKey::new(0, 6, 1, Addr::UNSPECIFIED, Port::new(1), Port::new(2));
-        let record = FlowRecord {
-            state: 0,
-            forward_bytes: 100,
-            reply_bytes: 50,
-            forward_packets: 2,
-            reply_packets: 1,
-            key,
-            eni: 0,
-            outside_port: Port::new(3),
-            created: 0,
-            last: 0,
-            ended: 1,
-            tcp_flags: 0,
-            reserved: 0,
-        };
-        let mut totals = Totals::default();
-        totals.record(&record);
-        totals.record(&FlowRecord { ended: 0, ..record });
-        assert_eq!(
-            totals.sums(),
-            Sums {
-                records: 2,
-                ended: 1,
-                bytes: 300,
-                packets: 6,
-                ..Sums::default()
-            }
         );
     }
 }

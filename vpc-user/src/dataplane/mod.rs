@@ -10,9 +10,10 @@ mod arena;
 mod audit;
 mod bpf;
 mod cause;
-mod clock;
+pub(crate) mod clock;
 mod counters;
 mod enis;
+mod entries;
 mod environments;
 mod ethtool;
 mod events;
@@ -48,6 +49,7 @@ mod punt;
 mod question;
 mod refusals;
 mod request;
+mod ring;
 mod skb;
 mod spec;
 mod start_error;
@@ -72,7 +74,7 @@ pub use self::{
     apply::Applied,
     counters::Counters,
     enis::EniLoad,
-    events::{FlowSink, Totals},
+    events::{FlowSink, SinkError, warn_of_high_water},
     images::Images,
     lock::{LockError, PinLock},
     moves::Move,
@@ -82,6 +84,7 @@ pub use self::{
     programs::ProgramsError,
     refusals::RefusalRecord,
     request::AttachError,
+    ring::Batch,
     skb::skb_layout,
     start_error::StartError,
     step::{Plan, Problem, Step},
@@ -97,7 +100,10 @@ use self::{
     programs::{LinkKind, Programs},
     tables::Tables,
 };
-use crate::model::{Config, Hook, TcAttachment};
+use crate::{
+    flowlog::Directory,
+    model::{Config, Hook, TcAttachment},
+};
 
 /// Why the data plane cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +153,8 @@ pub struct Dataplane {
     started: Instant,
     /// Environments whose interface went away.
     lost: Vec<String>,
+    /// What indices stand for, for whoever reads records.
+    directory: Directory,
     adopted: bool,
     _lock: PinLock,
 }
@@ -154,13 +162,18 @@ pub struct Dataplane {
 impl Dataplane {
     /// Makes the tables, or adopts those that are pinned together with their
     /// links: every link then runs the programs of this release. New TC programs are
-    /// attached as `tc` says.
-    pub fn open(pin_dir: &Path, limits: &Limits, tc: TcAttachment) -> Result<Self, OpenError> {
+    /// attached as `tc` says. `directory` is told what indices stand for.
+    pub fn open(
+        pin_dir: &Path,
+        limits: &Limits,
+        tc: TcAttachment,
+        directory: Directory,
+    ) -> Result<Self, OpenError> {
         object::make_folders(pin_dir)?;
         let lock = PinLock::take(pin_dir)?;
         let object = object::open(pin_dir, limits)?;
         let adopted = object.adopted;
-        let opened = Self::assemble(pin_dir, limits, tc, object, lock);
+        let opened = Self::assemble(pin_dir, limits, tc, directory, object, lock);
         if opened.is_err() && !adopted {
             // Nothing hangs on tables that were made a moment ago.
             object::remove_pins(&pin_dir.join(object::MAPS))?;
@@ -172,6 +185,7 @@ impl Dataplane {
         pin_dir: &Path,
         limits: &Limits,
         tc: TcAttachment,
+        directory: Directory,
         object: object::Object,
         lock: PinLock,
     ) -> Result<Self, OpenError> {
@@ -205,9 +219,12 @@ impl Dataplane {
             purge: Arc::new(AtomicBool::new(true)),
             started: Instant::now(),
             lost: Vec::new(),
+            directory,
             adopted,
             _lock: lock,
         };
+        // Before anything is found gone: records of it may be in the ring.
+        dataplane.enter_all();
         dataplane.adopt_links();
         Ok(dataplane)
     }

@@ -441,10 +441,7 @@ impl<'a> Planner<'a> {
                 table: "enis",
                 limit: self.observed.limits.enis,
             })?;
-        let name = eni.name.as_ref().map_or_else(
-            || format!("{}-{number}", config.name),
-            ObjectName::to_string,
-        );
+        let name = config.eni_name(number, eni);
         let (before, after) = (mirror.enis.get(&index), eni_entry(config, uplink, address));
         if before.is_none_or(|before| before.name != name) {
             let key = NameKey {

@@ -2,7 +2,7 @@
 //! not known and those whose first fragment is missing. They wait here, within
 //! bounds, and then go through the same program again, in order.
 
-use std::{io, path::Path};
+use std::{io, os::fd::AsFd as _, path::Path};
 
 use aya::maps::{HashMap, MapData, RingBuf};
 use vpc_common::{
@@ -15,13 +15,14 @@ use super::{
     OpenError,
     bpf::Runnable,
     clock,
-    events::{read, wait},
+    events::read,
     holding::{Bounds, Held, Holding, MS},
     neighbours::{self, Neighbours},
     object::pinned,
     offload,
     packet::FrameSocket,
     programs::{LinkKind, Programs, program_of},
+    ring::wait,
     tables::Hash,
     workers::WorkerContext,
 };
@@ -86,7 +87,7 @@ impl Punts {
         let mut refreshed = clock::now_ns();
         while !self.context.stopping() {
             let busy = !self.waiting.is_empty() || !self.incomplete.is_empty();
-            wait(&[&self.ring], if busy { BUSY_MS } else { IDLE_MS });
+            wait(&[self.ring.as_fd()], if busy { BUSY_MS } else { IDLE_MS });
             let now = clock::now_ns();
             self.receive(now);
             self.resolve(now);

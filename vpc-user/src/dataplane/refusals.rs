@@ -50,7 +50,8 @@ pub struct RefusalRecord {
 }
 
 impl RefusalRecord {
-    const fn new(key: RefusalKey, counted: Counted) -> Self {
+    /// An entry of the table.
+    pub const fn new(key: RefusalKey, counted: Counted) -> Self {
         let [packets, bytes, times] = counted;
         Self {
             key,
@@ -92,7 +93,8 @@ impl RefusalRecord {
         Port::from_wire(self.key.ports as u16)
     }
 
-    fn is_idle(&self, now: Tick) -> bool {
+    /// Whether it has come to rest.
+    pub fn is_idle(&self, now: Tick) -> bool {
         now.since(self.last) >= ticks_from_secs(IDLE_SECS)
     }
 }
@@ -121,18 +123,15 @@ impl Refusals {
         })
     }
 
-    /// Takes out what has come to rest.
-    pub fn take_idle(&self, mut take: impl FnMut(RefusalRecord)) -> io::Result<()> {
-        let now = clock::now_tick();
-        // All of them first: after a removal a walk would begin again.
-        let records = read(&self.table, self.limit).map_err(io::Error::other)?;
-        for record in records.iter().filter(|record| record.is_idle(now)) {
-            // Counted up to the moment of the removal: not one is lost in between.
-            if let Some(counted) = bpf::take_entry(&self.map, &record.key)? {
-                take(RefusalRecord::new(record.key, counted));
-            }
-        }
-        Ok(())
+    /// What is in the table. All of it, because after a removal a walk would begin again.
+    pub fn read(&self) -> Result<Vec<RefusalRecord>, MapError> {
+        read(&self.table, self.limit)
+    }
+
+    /// Takes one out, in one step with reading it.
+    pub fn take(&self, record: &RefusalRecord) -> io::Result<Option<RefusalRecord>> {
+        let counted = bpf::take_entry(&self.map, &record.key)?;
+        Ok(counted.map(|counted| RefusalRecord::new(record.key, counted)))
     }
 }
 

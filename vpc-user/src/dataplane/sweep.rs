@@ -17,8 +17,6 @@ use super::{
 const WINDOW: u32 = 4;
 /// How often each block is swept.
 const PERIOD: Duration = Duration::from_secs(1);
-/// In how many periods what flows carried is reported once.
-const EXPORT_PERIODS: u64 = 10;
 /// Into how many parts a period is divided, so that the work is spread over it.
 const PARTS: u32 = 20;
 
@@ -43,8 +41,11 @@ impl Sweeper {
             shared, counters, ..
         } = &self.context;
         let mut failing = false;
-        for period in 1.. {
-            let options = self.options(period);
+        let mut exported = self.export_number();
+        loop {
+            let number = self.export_number();
+            let is_export = number != exported;
+            let options = self.options(is_export);
             let windows = windows(shared);
             let per_part = windows.len().div_ceil(PARTS as usize).max(1);
             let mut parts = windows.chunks(per_part);
@@ -66,13 +67,22 @@ impl Sweeper {
                 }
                 thread::sleep(PERIOD / PARTS);
             }
+            if is_export {
+                exported = number;
+                self.context.exports.fetch_add(1, Ordering::AcqRel);
+            }
         }
     }
 
+    /// Which of the times to report every flow came last, by the wall clock.
+    fn export_number(&self) -> u64 {
+        clock::unix_secs() / u64::from(self.context.export_secs)
+    }
+
     /// Flows of an environment that was detached are ended by the next full sweep.
-    fn options(&self, period: u64) -> u64 {
+    fn options(&self, is_export: bool) -> u64 {
         let mut options = 0;
-        if period.is_multiple_of(EXPORT_PERIODS) {
+        if is_export {
             options |= SweepOptions::EXPORT;
         }
         if self.context.purge.swap(false, Ordering::AcqRel) {

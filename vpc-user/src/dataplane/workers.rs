@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
 };
@@ -28,6 +28,8 @@ impl Dataplane {
             shared: Arc::clone(&self.tables.shared),
             counters: Arc::clone(&self.counters),
             purge: Arc::clone(&self.purge),
+            export_secs: sink.period_secs().max(1),
+            exports: Arc::default(),
         };
         let sweeper = sweep::Sweeper::new(&context, self.programs.runnable(program::SWEEP)?);
         let punts = punt::Punts::open(&context, &self.programs, &maps)?;
@@ -68,6 +70,10 @@ pub struct WorkerContext {
     pub counters: Arc<Counters>,
     /// Set when an environment was detached.
     pub purge: Arc<AtomicBool>,
+    /// In which seconds every flow is reported once, at multiples of it.
+    pub export_secs: u32,
+    /// How often the sweep has reported every flow.
+    pub exports: Arc<AtomicU64>,
 }
 
 impl WorkerContext {

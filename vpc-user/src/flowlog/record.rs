@@ -6,15 +6,16 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
 use vpc_common::drop::DropReason;
 
-use super::{Field, LogFormat};
+use super::{Environment, Field, LogFormat};
 
 /// What is not there, or does not apply.
 const ABSENT: &str = "-";
 
 /// The ENI that a record is of, as it does not change.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Place {
     /// Its account.
     pub account_id: String,
@@ -30,6 +31,22 @@ pub struct Place {
     pub region: String,
     /// The id of its zone.
     pub az_id: String,
+}
+
+impl Place {
+    /// Nowhere that is known.
+    pub fn unknown() -> Self {
+        let absent = || ABSENT.to_owned();
+        Self {
+            account_id: "unknown".to_owned(),
+            interface_id: absent(),
+            address: Ipv4Addr::UNSPECIFIED,
+            vpc_id: absent(),
+            subnet_id: absent(),
+            region: absent(),
+            az_id: absent(),
+        }
+    }
 }
 
 /// Which way, seen from the ENI.
@@ -54,11 +71,7 @@ pub enum Action {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Inside {
     /// The environment.
-    pub environment: Arc<str>,
-    /// The version of a function that it runs, by its qualified ARN.
-    pub function: Option<Arc<str>>,
-    /// The environment's own address.
-    pub address: Ipv4Addr,
+    pub of: Arc<Environment>,
     /// The environment's own port; absent where it is not known.
     pub port: Option<u16>,
 }
@@ -189,8 +202,8 @@ impl Flow {
             Field::TrafficPath => optional(out, self.traffic_path),
             Field::FunctionArn => optional(out, inside.and_then(Inside::function_arn)),
             Field::FunctionVersion => optional(out, inside.and_then(Inside::version)),
-            Field::EnvironmentId => optional(out, inside.map(|it| &it.environment)),
-            Field::InsideAddr => optional(out, inside.map(|it| it.address)),
+            Field::EnvironmentId => optional(out, inside.map(|it| &it.of.name)),
+            Field::InsideAddr => optional(out, inside.map(|it| it.of.address)),
             Field::InsidePort => optional(out, inside.and_then(|it| it.port)),
             Field::OutsidePort => match (self.action, self.direction) {
                 // It was refused before it had one.
@@ -211,12 +224,12 @@ impl Flow {
 impl Inside {
     /// The function's ARN, without the version.
     fn function_arn(&self) -> Option<&str> {
-        let qualified = self.function.as_deref()?;
+        let qualified = self.of.function.as_deref()?;
         qualified.rsplit_once(':').map(|(arn, _)| arn)
     }
 
     fn version(&self) -> Option<&str> {
-        let qualified = self.function.as_deref()?;
+        let qualified = self.of.function.as_deref()?;
         qualified.rsplit_once(':').map(|(_, version)| version)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{panic::resume_unwind, thread};
 
-use super::{ControlError, ControlPlane, brings_forward, context};
+use super::{ControlError, ControlPlane, brings_forward, context, entries::enter_environment};
 use crate::{
     control::{
         self, Command, Id, Resource as _, Transaction,
@@ -30,7 +30,9 @@ impl ControlPlane {
         let environment = transaction.get::<Environment>(name);
         let attachment = match environment.filter(|_| answer.is_ok()) {
             Some(environment) => {
-                Some(dataplane.prepare(&request.of_group(&environment.eni_group))?)
+                let attachment = dataplane.prepare(&request.of_group(&environment.eni_group))?;
+                enter_environment(&self.directory, &transaction, environment);
+                Some(attachment)
             }
             None => None,
         };
