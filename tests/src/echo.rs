@@ -20,6 +20,21 @@ use crate::netns::Namespace;
 /// How often a server looks whether it should end.
 const TURN: Duration = Duration::from_millis(100);
 
+/// Lets this process have as many sockets as it may.
+pub fn allow_many_sockets() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls get a pointer to a limit that lives until they return.
+    let raised = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit)
+    };
+    assert_eq!(raised, 0, "raise the limit of open files");
+}
+
 /// Answers each datagram with `<tenant> <peer>\n` and the payload it got.
 #[derive(Debug)]
 pub struct UdpEcho {

@@ -8,6 +8,7 @@ pub mod burst;
 pub mod content;
 pub mod differential;
 pub mod echo;
+pub mod flow_logs;
 pub mod folder;
 pub mod frame;
 pub mod functions;

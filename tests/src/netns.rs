@@ -102,15 +102,12 @@ impl Namespace {
     /// Runs a closure on a thread inside the namespace: sockets made there live
     /// there, wherever they are used later.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        thread::scope(|scope| {
-            let inside = scope.spawn(|| {
-                setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET).expect("enter the namespace");
-                work()
-            });
-            inside
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        enter(&self.file, work)
+    }
+
+    /// A way in for a thread that cannot borrow this.
+    pub fn entrance(&self) -> Entrance {
+        Entrance(self.file.try_clone().expect("share the namespace"))
     }
 
     /// Lets a command start inside the namespace.
@@ -277,6 +274,29 @@ impl Namespace {
             .map(|v| v.parse().unwrap_or(0))
             .collect()
     }
+}
+
+/// A way into a namespace, as long as it is there.
+#[derive(Debug)]
+pub struct Entrance(File);
+
+impl Entrance {
+    /// As [`Namespace::run`].
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        enter(&self.0, work)
+    }
+}
+
+fn enter<T: Send>(namespace: &File, work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).expect("enter the namespace");
+            work()
+        });
+        inside
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 impl Drop for Namespace {

@@ -112,6 +112,8 @@ pub struct Plan {
     pub uplink_limit: u32,
     /// Keys of `[control]`, if resources are kept in a store.
     pub control: Option<String>,
+    /// Keys and tables of `[flow_logs]`, if flow logs are kept.
+    pub flow_logs: Option<String>,
 }
 
 impl Plan {
@@ -143,6 +145,7 @@ impl Plan {
             eni_limit: 256,
             uplink_limit: 256,
             control: None,
+            flow_logs: None,
         }
     }
 
@@ -194,6 +197,10 @@ impl Plan {
         if let Some(keys) = &self.control {
             let store = socket.with_file_name("state.redb");
             let _ = write!(text, "\n[control]\nstore = {store:?}\n{keys}");
+        }
+        if let Some(keys) = &self.flow_logs {
+            let dir = socket.with_file_name("flow-logs");
+            let _ = write!(text, "\n[flow_logs]\ndir = {dir:?}\n{keys}");
         }
         text
     }

@@ -160,6 +160,13 @@ fn unlink<T: Tables>(
     true
 }
 
+#[inline(always)]
+fn record_flags(slot: &Slot) -> u32 {
+    let told = slot.exported_forward_packets.load() | slot.exported_reply_packets.load();
+    let first = if told == 0 { FlowRecord::FIRST } else { 0 };
+    first | (slot.decision().hop().is_peered() as u32 * FlowRecord::PEERED)
+}
+
 /// Nobody takes the last record of a flow that has to go: what it would have told of is
 /// counted.
 #[inline(always)]
@@ -200,7 +207,7 @@ fn export<T: Tables>(tables: &T, slot: &Slot, state: State, ended: bool) -> bool
         last: slot.last().0,
         ended: ended as u32,
         tcp_flags: tcp_flags & !slot.exported_tcp_flags.load(),
-        peered: slot.decision().hop().is_peered() as u32,
+        flags: record_flags(slot),
     };
     if !ended && record.forward_packets == 0 && record.reply_packets == 0 {
         return true;

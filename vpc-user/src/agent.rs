@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
@@ -14,17 +14,19 @@ use tokio::{
 };
 
 mod control;
+mod flow_logs;
 mod reload;
 mod resources;
 mod sink;
+mod who;
 
 pub use self::reload::{ConfigFile, Fixed, ReloadError};
-use self::{control::ControlPlane, sink::Sink};
+use self::{control::ControlPlane, flow_logs::FlowLogs, sink::Sink, who::Who};
 pub use crate::dataplane::{FlowSink, Plan, RefusalRecord, TeardownError, dry_run, teardown};
 use crate::{
     api,
     dataplane::{Applied, AttachError, Dataplane, LinkChange, LinkMonitor, Workers},
-    flowlog::Directory,
+    flowlog::{Directory, Outcome},
     model::{Config, EnvironmentInfo, Request, Response},
 };
 
@@ -46,25 +48,56 @@ pub struct AgentOptions {
 }
 
 /// Asks the agent. Cloneable; every clone asks the same agent.
-#[derive(Clone, Debug)]
-pub struct AgentHandle(mpsc::Sender<Command>);
+#[derive(Clone)]
+pub struct AgentHandle {
+    commands: mpsc::Sender<Command>,
+    /// What is answered without the owner of the data plane.
+    who: Arc<Who>,
+}
 
 enum Command {
     Ask(Request, oneshot::Sender<Response>),
     Link(LinkChange),
     /// An ENI is nearly full.
     HighWater(String),
+    /// What deliveries of a flow log have come to.
+    Delivery(String, Outcome),
     Stop,
 }
 
 impl AgentHandle {
     /// The answer to a request.
     pub async fn handle(&self, request: Request) -> Response {
+        match request {
+            Request::Flows => self.look(|who| Response::Flows(who.flows())).await,
+            Request::Who(asked) => {
+                let answer = move |who: &Who| match who.ask(&asked) {
+                    Ok(found) => Response::Bindings(found),
+                    Err(error) => Response::Error {
+                        message: error.to_string(),
+                    },
+                };
+                self.look(answer).await
+            }
+            request => self.ask(request).await,
+        }
+    }
+
+    /// Looks at flows where nobody has to wait for it.
+    async fn look(&self, look: impl FnOnce(&Who) -> Response + Send + 'static) -> Response {
+        let who = Arc::clone(&self.who);
+        let looked = tokio::task::spawn_blocking(move || look(&who)).await;
+        looked.unwrap_or_else(|error| Response::Error {
+            message: format!("flows cannot be listed ({error}): see the agent's log"),
+        })
+    }
+
+    async fn ask(&self, request: Request) -> Response {
         let (sender, receiver) = oneshot::channel();
         let gone = || Response::Error {
             message: "the agent is stopping: try again once it has been started".to_owned(),
         };
-        if self.0.send(Command::Ask(request, sender)).is_err() {
+        if self.commands.send(Command::Ask(request, sender)).is_err() {
             return gone();
         }
         receiver.await.unwrap_or_else(|_| gone())
@@ -83,26 +116,36 @@ pub async fn run(file: ConfigFile, config: Config, options: AgentOptions) -> any
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let (commands, inbox) = mpsc::channel();
-    reload_on_hangup(AgentHandle(commands.clone()))?;
     let (ready, started) = oneshot::channel();
     let (ended, end) = oneshot::channel();
     let socket = config.socket.clone();
+    let runtime = tokio::runtime::Handle::current();
     std::thread::Builder::new()
         .name("vpc-dataplane".to_owned())
         .spawn({
             let commands = commands.clone();
             move || {
-                let result = own(file, config, options, commands, &inbox, ready);
+                let host = Host {
+                    file,
+                    config,
+                    options,
+                    runtime,
+                };
+                let result = own(host, commands, &inbox, ready);
                 // Nobody listens any more if the agent failed elsewhere.
                 let _ = ended.send(result);
             }
         })
         .context("start the data plane's thread")?;
-    if started.await.is_err() {
+    let Ok(who) = started.await else {
         // The thread ended before it was ready: its error is the answer.
         return end.await.context("the data plane's thread panicked")?;
-    }
-    let handle = AgentHandle(commands.clone());
+    };
+    let handle = AgentHandle {
+        commands: commands.clone(),
+        who,
+    };
+    reload_on_hangup(handle.clone())?;
     let served = match api::bind(&socket) {
         Ok(listener) => tokio::select! {
             () = api::serve(listener, handle) => Ok(()),
@@ -141,23 +184,42 @@ struct Owner {
     file: ConfigFile,
     /// Where resources are kept, unless in the file.
     control: Option<ControlPlane>,
+    /// If they are kept.
+    flow_logs: Option<FlowLogs>,
+    /// What indices of the tables stand for.
+    directory: Directory,
+}
+
+/// What the agent was started with.
+struct Host {
+    file: ConfigFile,
+    config: Config,
+    options: AgentOptions,
+    runtime: tokio::runtime::Handle,
 }
 
 /// The thread that owns the data plane.
 fn own(
-    file: ConfigFile,
-    config: Config,
-    options: AgentOptions,
+    host: Host,
     commands: mpsc::Sender<Command>,
     inbox: &mpsc::Receiver<Command>,
-    ready: oneshot::Sender<()>,
+    ready: oneshot::Sender<Arc<Who>>,
 ) -> anyhow::Result<()> {
+    let Host {
+        file,
+        config,
+        options,
+        runtime,
+    } = host;
     // Subscribed before anything is read, so that no change falls in between.
     watch_links(commands.clone()).context("subscribe to changes of interfaces")?;
     let control = config.control.as_ref();
     let directory = Directory::default();
     let control = control.map(|control| ControlPlane::open(control, &config, directory.clone()));
     let control = control.transpose()?;
+    if control.is_none() {
+        flow_logs::enter_places(&directory, &config);
+    }
     let dataplane = Dataplane::open(
         &config.pin_dir,
         &config.limits,
@@ -169,6 +231,8 @@ fn own(
         config,
         file,
         control,
+        flow_logs: None,
+        directory,
     };
     let applied = owner.begin();
     if owner.control.is_none() && !owner.dataplane.adopted() && !applied.is_complete() {
@@ -177,17 +241,32 @@ fn own(
         owner.dataplane.teardown()?;
         anyhow::bail!(first.unwrap_or_default());
     }
-    let sink = Sink::new(None, owner.control.is_some().then_some(commands));
+    let keeper = owner.start_flow_logs(runtime, commands.clone())?;
+    let sink = Sink::new(keeper, owner.control.is_some().then_some(commands));
     let workers = owner.dataplane.start_workers(Box::new(sink))?;
     tracing::info!(adopted = owner.dataplane.adopted(), "the data path is up");
-    if ready.send(()).is_ok() {
+    let recorded = owner
+        .config
+        .flow_logs
+        .as_ref()
+        .map(|config| config.dir.clone());
+    let who = Who::new(owner.dataplane.live_flows(), recorded);
+    if ready.send(who).is_ok() {
         owner.serve(inbox);
     }
-    finish(owner.dataplane, workers, options)
+    finish(owner, workers, options)
 }
 
-fn finish(dataplane: Dataplane, workers: Workers, options: AgentOptions) -> anyhow::Result<()> {
+fn finish(owner: Owner, workers: Workers, options: AgentOptions) -> anyhow::Result<()> {
+    let Owner {
+        dataplane,
+        flow_logs,
+        ..
+    } = owner;
     workers.stop();
+    if let Some(flow_logs) = flow_logs {
+        flow_logs.stop();
+    }
     if options.teardown {
         dataplane.teardown()?;
         tracing::info!("everything was removed");
@@ -243,6 +322,7 @@ impl Owner {
                         control.high_water(&mut self.dataplane, &eni);
                     }
                 }
+                Ok(Command::Delivery(id, outcome)) => self.delivery(&id, &outcome),
                 Ok(Command::Stop) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
                 Err(mpsc::RecvTimeoutError::Timeout) if Instant::now() < next_pass => {
                     if let Some(control) = &mut self.control {
@@ -255,6 +335,10 @@ impl Owner {
                 }
             }
             self.note_lost();
+            let control = self.control.as_mut();
+            if control.is_some_and(ControlPlane::take_flow_logs_changed) {
+                self.set_flow_logs();
+            }
             if self.control.as_ref().is_some_and(ControlPlane::pass_due) {
                 next_pass = next_pass.min(Instant::now() + RECONCILE_DELAY);
             }
@@ -325,13 +409,14 @@ impl Owner {
                 })
                 .map_err(|error| error.to_string()),
             Request::Environments => Ok(Response::Environments(dataplane.environments())),
-            Request::Flows => Ok(Response::Flows(dataplane.flows())),
             Request::Drops => dataplane.drops().map(Response::Drops).map_err(unreadable),
             Request::Refusals => dataplane
                 .refusals()
                 .map(Response::Refusals)
                 .map_err(unreadable),
             Request::Status => dataplane.status().map(Response::Status).map_err(unreadable),
+            // Answered before it comes here.
+            Request::Flows | Request::Who(_) => Ok(Response::Flows(Vec::new())),
             Request::AttachFunction(_)
             | Request::Control { .. }
             | Request::Apply { .. }
@@ -352,6 +437,7 @@ impl Owner {
         if let Some(control) = &mut self.control {
             control.set_host(&self.config);
         }
+        self.reload_flow_logs();
         self.dataplane.audit();
         let applied = self.apply();
         report(&applied);

@@ -19,7 +19,8 @@ use vpc_common::drop::DropReason;
 use crate::{
     config::DEFAULT_SOCKET,
     dataplane::{OpenError, StartError},
-    model::{Endpoint, HookWish, NameError, ObjectName, parse_mac},
+    flowlog::bindings::is_function,
+    model::{Endpoint, FlowInfo, HookWish, NameError, ObjectName, parse_mac},
     print::FlowOrder,
 };
 
@@ -28,10 +29,12 @@ mod attach;
 mod resources;
 mod run;
 pub mod top;
+mod who;
 
 pub use attach::AttachArgs;
 pub use resources::{ApplyArgs, CallArgs, EniCommand, GetArgs, StateCommand};
 pub use run::run;
+pub use who::{Outside, Period, Remote, WhoArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +43,8 @@ Examples:
   vpc agent --config /etc/vpc.toml        load the data path and serve requests
   vpc attach fn-1 --interface tap1 --group blue-app --address 172.16.0.2 --gateway 172.16.0.1
   vpc flows --environment fn-1            who is it talking to, from which outside port?
+  vpc who 10.0.1.25:40213/tcp --at 2026-11-22T09:00:03Z
+                                          which function was behind that?
   vpc drops                               what was dropped, and why?
   vpc explain --environment fn-1 --to 10.0.3.7:443/tcp
                                           may it go there, and which rule says so?
@@ -76,6 +81,15 @@ Examples:
     vpc explain --environment fn-1 --to 10.0.0.2:53/udp --from-port 40000
   What does a drop reason mean? Needs no agent:
     vpc explain unsolicited";
+
+const FLOWS_HELP: &str = "\
+Examples:
+  vpc flows --environment fn-1            what is open now?
+  vpc flows --function orders --since 1h --to 10.0.0.0/16
+                                          where has a function been?
+  vpc flows --follow                      tell of each flow that opens and ends
+
+Flows that have ended are known if the agent keeps flow logs.";
 
 const RELOAD_HELP: &str = "\
 Example:
@@ -170,8 +184,13 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// List live flows: who is behind which outside address and port.
+    /// List live flows, or with a time those of that time: who is behind which outside address
+    /// and port.
+    #[command(after_help = FLOWS_HELP)]
     Flows(FlowsArgs),
+    /// Tell which function and environment was behind an address and port at a time.
+    #[command(after_help = who::HELP)]
+    Who(WhoArgs),
     /// List drop counters that are not zero.
     Drops {
         /// Print JSON.
@@ -273,9 +292,40 @@ pub struct FlowsArgs {
     /// Only those of one environment.
     #[arg(long, value_name = "NAME")]
     pub environment: Option<String>,
-    /// What to list first.
+    /// Only those of one function: its name, or its ARN with or without the version.
+    #[arg(long, value_name = "FUNCTION")]
+    pub function: Option<String>,
+    /// Only those to an address or prefix, with a port perhaps.
+    #[arg(long, value_name = "IP[/LEN][:PORT]")]
+    pub to: Option<Remote>,
+    /// Also those that have ended, of this time.
+    #[command(flatten)]
+    pub period: Period,
+    /// The most flows of a time to list.
+    #[arg(long, default_value_t = 1_000, value_name = "N")]
+    pub limit: usize,
+    /// What to list first, if no time is given.
     #[arg(long, value_enum, default_value_t)]
     pub sort: FlowOrder,
+    /// Tell of flows that open, change and end, a line each, until Ctrl-C; with --json an
+    /// object each.
+    #[arg(long, conflicts_with_all = ["at", "since", "until"])]
+    pub follow: bool,
+}
+
+impl FlowsArgs {
+    /// Whether a live flow is asked for.
+    fn wants(&self, flow: &FlowInfo) -> bool {
+        let is_of = |function: &String| {
+            let qualified = flow.function.as_deref();
+            qualified.is_some_and(|arn| is_function(arn, function))
+        };
+        self.environment
+            .as_ref()
+            .is_none_or(|name| flow.environment == *name)
+            && self.function.as_ref().is_none_or(is_of)
+            && self.to.is_none_or(|remote| remote.has(flow.remote))
+    }
 }
 
 /// `vpc explain`.

@@ -24,6 +24,7 @@ use crate::model::{Config, GroupConfig, ObjectName, UplinkConfig};
 mod addresses;
 mod control;
 mod error;
+mod flow_logs;
 mod groups;
 mod network;
 mod raw_edge;
@@ -35,6 +36,7 @@ mod validate;
 
 pub use control::{DEFAULT_STORE, RawControl};
 pub use error::{ConfigError, Problem};
+pub use flow_logs::{RawBucket, RawExport, RawFlowLogs, RawStream};
 pub use raw_edge::{
     RawAddress, RawDhcpOptions, RawEndpoint, RawFlowLog, RawInternetGateway, RawNatGateway,
 };
@@ -82,6 +84,9 @@ pub struct RawConfig {
     /// Where resources are kept that are not in this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<RawControl>,
+    /// How flow logs are kept and delivered.
+    #[serde(default, rename = "flow_logs", skip_serializing_if = "Option::is_none")]
+    pub flow_logging: Option<RawFlowLogs>,
     /// Interfaces on which VPCs are reachable.
     #[serde(default, rename = "uplink")]
     pub uplinks: Vec<RawUplink>,
@@ -249,6 +254,7 @@ impl From<&Config> for RawConfig {
             limits: RawLimits::from(&config.limits),
             quotas: RawQuotas::from(&network.quotas),
             control: config.control.as_ref().map(RawControl::from),
+            flow_logging: config.flow_logs.as_ref().map(RawFlowLogs::from),
             uplinks: written(&config.uplinks),
             vpcs: written(&network.vpcs),
             prefix_lists: written(&network.prefix_lists),

@@ -7,22 +7,41 @@
 //! here is waited for by the data path: what is not read stays with the kernel, what is not
 //! delivered stays on disk.
 
+pub mod bindings;
+mod delivery;
+pub mod destination;
 mod directory;
 mod field;
+pub mod file;
 mod format;
 mod interval;
+pub mod ipfix;
 pub mod journal;
 mod keeper;
+mod log;
+mod maker;
+mod nat_events;
 mod object;
+mod parcels;
+mod progress;
 mod record;
+mod spool;
+mod target;
 
+#[cfg(test)]
+mod python;
 #[cfg(test)]
 mod tests;
 
+pub use delivery::{Outcome, Ready, Told, deliver};
 pub use directory::{Directory, Environment, View};
 pub use field::{Field, Type};
 pub use format::{FormatError, LogFormat};
 pub use interval::{Delta, Eni, FlowId, Interval};
 pub use keeper::{FLUSH, Keeper};
+pub use log::{Form, Log, Scope, TrafficType};
+pub use maker::{Folders, Made, MakeError, Maker, bindings};
 pub use object::{ObjectNames, WINDOW};
-pub use record::{Action, Flow, FlowDirection, Inside, Place, Record, What};
+pub use record::{Action, Flow, FlowDirection, Inside, Place, Record, Value, What};
+pub use spool::{Spool, SpoolError};
+pub use target::Target;

@@ -6,13 +6,17 @@ use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+mod bindings;
 mod control;
 mod explain;
+mod flow_logs;
 mod network;
 mod request;
 
+pub use bindings::*;
 pub use control::*;
 pub use explain::*;
+pub use flow_logs::*;
 pub use network::*;
 pub use request::*;
 use vpc_common::{addr::Mac, layout::Limits, state::Timeouts};
@@ -162,6 +166,8 @@ pub struct Config {
     pub network: Network,
     /// Where resources are kept, if not in the file itself.
     pub control: Option<ControlConfig>,
+    /// How flow logs are kept and delivered, if they are.
+    pub flow_logs: Option<FlowLogsConfig>,
 }
 
 /// Where resources are kept, and what the operator set.
@@ -335,6 +341,9 @@ pub struct EnvironmentInfo {
 pub struct FlowInfo {
     /// Name of the environment; its index if it is gone.
     pub environment: String,
+    /// The version of a function that it runs, by its qualified ARN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
     /// `tcp` or `udp`.
     pub protocol: String,
     /// Inside address and port.

@@ -21,6 +21,7 @@ use crate::model::{
     StatusInfo, UplinkInfo,
 };
 
+mod bindings;
 mod explanation;
 mod reasons;
 mod resources;
@@ -29,6 +30,7 @@ mod screen;
 mod tests;
 pub mod units;
 
+pub use bindings::{Change, bindings, flow_event};
 pub use explanation::explanation;
 pub use reasons::{drop_reason_table_markdown, drop_reasons, drop_reasons_json};
 pub use resources::{apply_steps, descriptions, eni_use, plan, resources};

@@ -106,6 +106,7 @@ fn environment(name: &str) -> EnvironmentInfo {
 fn flow(environment: &str, slot: u32) -> FlowInfo {
     FlowInfo {
         environment: environment.into(),
+        function: None,
         protocol: "udp".into(),
         inside: ([172, 16, 0, 2], 5_000).into(),
         outside: ([10, 0, 0, 10], 2_000).into(),

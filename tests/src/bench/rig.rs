@@ -222,7 +222,7 @@ impl Rig {
     pub fn flows(&self) -> Vec<FlowInfo> {
         self.dataplane
             .as_ref()
-            .map(Dataplane::flows)
+            .map(|dataplane| dataplane.live_flows().list())
             .unwrap_or_default()
     }
 
@@ -476,6 +476,7 @@ fn config(pin_dir: &std::path::Path) -> Config {
         groups: vec![group("roomy", &[10, 11]), group("full", &[12])],
         network: Network::default(),
         control: None,
+        flow_logs: None,
     }
 }
 

@@ -164,6 +164,7 @@ fn world() -> Config {
         groups,
         network,
         control: None,
+        flow_logs: None,
     }
 }
 

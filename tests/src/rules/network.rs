@@ -102,6 +102,7 @@ pub fn config(seed: u64, size: Size) -> Config {
         groups,
         network: made,
         control: None,
+        flow_logs: None,
     }
 }
 

@@ -89,8 +89,15 @@ pub struct FlowRecord {
     pub ended: u32,
     /// TCP flags that were not seen before the last record, forward << 8 | reply.
     pub tcp_flags: u32,
-    /// 1 if it leaves by the uplink of a peered VPC.
-    pub peered: u32,
+    /// Of the constants.
+    pub flags: u32,
+}
+
+impl FlowRecord {
+    /// In `flags`: it leaves by the uplink of a peered VPC.
+    pub const PEERED: u32 = 1;
+    /// In `flags`: it is the first record of the connection.
+    pub const FIRST: u32 = 2;
 }
 
 /// What one run of the sweep did.

@@ -5,6 +5,7 @@
 mod concerned;
 mod entries;
 mod environments;
+mod flow_logs;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -79,6 +80,8 @@ pub struct ControlPlane {
     due_taken: Instant,
     /// Told where ENIs are and what environments run.
     directory: Directory,
+    /// Flow logs were made or deleted.
+    flow_logs_changed: bool,
 }
 
 impl ControlPlane {
@@ -107,6 +110,7 @@ impl ControlPlane {
             due_is_old: true,
             due_taken: Instant::now(),
             directory,
+            flow_logs_changed: false,
         };
         control.enter_all();
         Ok(control)
@@ -392,6 +396,7 @@ impl ControlPlane {
             concerned.add(change);
         }
         self.enter(changes);
+        self.flow_logs_changed |= flow_logs::have_changed(changes);
         for (id, is_unsettled) in concerned.enis {
             if is_unsettled {
                 self.unsettled.insert(id);

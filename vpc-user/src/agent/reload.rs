@@ -8,7 +8,7 @@ use vpc_common::layout::{BLOCK_PORTS, Limits};
 
 use crate::{
     config::{self, ConfigError},
-    model::Config,
+    model::{Config, FlowLogsConfig},
 };
 
 /// Where the configuration is written.
@@ -111,6 +111,22 @@ fn difference(in_force: &Config, written: &Config) -> Option<Fixed> {
     path("pin_dir", &in_force.pin_dir, &written.pin_dir, TEARDOWN)
         .or_else(|| path("socket", &in_force.socket, &written.socket, RESTART))
         .or_else(|| limit(&in_force.limits, &written.limits))
+        .or_else(|| flow_logs(in_force.flow_logs.as_ref(), written.flow_logs.as_ref()))
+}
+
+/// Where flow logs are kept, and in which periods.
+fn flow_logs(in_force: Option<&FlowLogsConfig>, written: Option<&FlowLogsConfig>) -> Option<Fixed> {
+    let shown = |config: Option<&FlowLogsConfig>| match config {
+        Some(config) => format!("{:?} every {} s", config.dir, config.period_secs),
+        None => "nothing".to_owned(),
+    };
+    let (before, after) = (shown(in_force), shown(written));
+    (before != after).then_some(Fixed {
+        key: "flow_logs",
+        value: after,
+        in_force: before,
+        remedy: RESTART,
+    })
 }
 
 fn limit(before: &Limits, after: &Limits) -> Option<Fixed> {

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 
 use super::Command;
 use crate::{
-    dataplane::{Batch, FlowSink, RefusalRecord, SinkError, warn_of_high_water},
+    dataplane::{Batch, Exhaustion, FlowSink, RefusalRecord, SinkError, warn_of_high_water},
     flowlog::Keeper,
 };
 
@@ -45,9 +45,13 @@ impl FlowSink for Sink {
         keeper.map_or(Ok(()), |keeper| keeper.taken_out(records))
     }
 
-    fn period_over(&mut self, unrecorded: &dyn Fn(u32) -> u64) -> Result<(), SinkError> {
+    fn period_over(
+        &mut self,
+        unrecorded: &dyn Fn(u32) -> u64,
+        exhausted: &[Exhaustion],
+    ) -> Result<(), SinkError> {
         let keeper = self.keeper.as_mut();
-        keeper.map_or(Ok(()), |keeper| keeper.period_over(unrecorded))
+        keeper.map_or(Ok(()), |keeper| keeper.period_over(unrecorded, exhausted))
     }
 
     fn idle(&mut self) {

@@ -10,7 +10,7 @@ use vpc_common::{
     layout::{BLOCK_PORTS, Slot},
 };
 
-use super::{Cli, Command, ExplainArgs, FlowsArgs, SetHookArgs, agent, resources, top};
+use super::{Cli, Command, ExplainArgs, FlowsArgs, SetHookArgs, agent, resources, top, who};
 use crate::{
     api, config,
     model::{Config, EnvironmentInfo, ExplainRequest, Request, Response},
@@ -47,7 +47,10 @@ pub fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
             }
             other => misunderstood(&other),
         },
+        Command::Flows(args) if args.follow => who::follow(&socket, &args, out),
+        Command::Flows(args) if args.period.is_given() => who::history(&socket, &args, out),
         Command::Flows(args) => flows(&socket, &args, out),
+        Command::Who(args) => who::who(&socket, &args, out),
         Command::Drops { json, all_reasons } => drops(&socket, all_reasons, json, out),
         Command::Refusals { json } => match ask(&socket, &Request::Refusals)? {
             Response::Refusals(listed) => {
@@ -176,9 +179,7 @@ fn show_environment(
 fn flows(socket: &Path, args: &FlowsArgs, out: &mut impl Write) -> Result<()> {
     match ask(socket, &Request::Flows)? {
         Response::Flows(mut listed) => {
-            if let Some(name) = &args.environment {
-                listed.retain(|flow| flow.environment == *name);
-            }
+            listed.retain(|flow| args.wants(flow));
             print::sort_flows(&mut listed, args.sort);
             show(out, args.json, &listed, |out| {
                 print::flows(out, &listed, args.sort)

@@ -110,6 +110,8 @@ pub enum Problem {
          an agent with [control]"
     )]
     Declared,
+    #[error("is not accepted: {why}")]
+    NotADestination { why: String },
     #[error("is not a Region or zone: use 1 to 32 characters of a-z, 0-9 and '-'")]
     NotARegion,
     #[error(
@@ -345,6 +347,12 @@ impl Place {
     pub(super) fn control() -> Self {
         Self {
             table: "control".into(),
+        }
+    }
+
+    pub(super) fn flow_logs() -> Self {
+        Self {
+            table: "flow_logs".into(),
         }
     }
 

@@ -103,7 +103,7 @@ fn each_refusal_names_key_value_cause_and_remedy() {
     let cases = [
         (
             "profle = 1".into(),
-            "line 1, column 1 is not accepted: unknown field `profle`, expected one of `pin_dir`, `socket`, `profile`, `tc`, `limits`, `quotas`, `control`, `uplink`, `vpc`, `prefix_list`, `security_group`, `network_acl`, `route_table`, `subnet`, `interface`, `peering`, `group`, `dhcp_options`, `internet_gateway`, `address`, `nat_gateway`, `endpoint`, `flow_log`, `role`, `function`: correct or remove it",
+            "line 1, column 1 is not accepted: unknown field `profle`, expected one of `pin_dir`, `socket`, `profile`, `tc`, `limits`, `quotas`, `control`, `flow_logs`, `uplink`, `vpc`, `prefix_list`, `security_group`, `network_acl`, `route_table`, `subnet`, `interface`, `peering`, `group`, `dhcp_options`, `internet_gateway`, `address`, `nat_gateway`, `endpoint`, `flow_log`, `role`, `function`: correct or remove it",
         ),
         (
             "\n[[function]]\nname = \"f\"\nrole = \"r\"".into(),
@@ -368,6 +368,7 @@ prop_compose! {
             groups,
             network: Network::default(),
             control: None,
+            flow_logs: None,
         }
     }
 }

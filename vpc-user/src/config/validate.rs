@@ -15,6 +15,7 @@ use super::{
     addresses::Addresses,
     control::control,
     error::Place,
+    flow_logs::flow_logs,
     groups::Groups,
     network::{Scope, interfaces_are_reached, quotas::quotas},
 };
@@ -49,6 +50,7 @@ pub(super) fn config(mut raw: RawConfig) -> Checked<Config> {
     let limits = limits(&raw.limits)?;
     let uplinks = uplinks(std::mem::take(&mut raw.uplinks))?;
     let control = control(&raw, quotas(&raw.quotas)?)?;
+    let flow_logs = flow_logs(&raw, control.as_ref())?;
     let mut addresses = Addresses::default();
     let scope = Scope::check(&raw, &uplinks, &mut addresses)?;
     let groups = Groups {
@@ -69,6 +71,7 @@ pub(super) fn config(mut raw: RawConfig) -> Checked<Config> {
         groups,
         network: scope.into_network(),
         control,
+        flow_logs,
     };
     tables_suffice(&config)?;
     Ok(config)

@@ -30,7 +30,10 @@ pub use environments::AttachEnvironment;
 pub use usage::{Usage, used_by};
 pub(super) use version::{changeable, create, refusal, remove, update, used};
 
-use super::{Answer, ApiError, Context, Id, Record, Settings, State, Time, Transaction, ec2};
+use super::{
+    Answer, ApiError, Context, Id, Record, Settings, State, Time, Transaction, ec2,
+    resource::DeliveryError,
+};
 use reason::Reason;
 
 /// What the host and the clock tell. Whoever can send one is the agent itself: ENIs are
@@ -80,6 +83,13 @@ pub enum Event {
         /// Which.
         environment_id: Id,
     },
+    /// Records of a flow log were delivered, or could not be.
+    FlowLogDelivery {
+        /// Which.
+        flow_log_id: Id,
+        /// Why they could not be.
+        error: Option<DeliveryError>,
+    },
     /// Time has passed.
     Tick,
 }
@@ -119,6 +129,9 @@ pub fn decide(
         }
         Event::DetachEnvironment { environment_id } => {
             environments::detach(transaction, environment_id, context)?;
+        }
+        Event::FlowLogDelivery { flow_log_id, error } => {
+            ec2::edge::delivered(transaction, flow_log_id, error.clone());
         }
         Event::Tick => {
             ec2::edge::tick(transaction, context);

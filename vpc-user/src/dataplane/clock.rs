@@ -28,6 +28,11 @@ pub fn unix_secs() -> u64 {
     unix_ns() / 1_000_000_000
 }
 
+/// The wall clock, Unix milliseconds.
+pub fn unix_ms() -> u64 {
+    unix_ns() / 1_000_000
+}
+
 /// When tick 0 was by the wall clock as it is set now, Unix nanoseconds.
 pub fn zero() -> u64 {
     unix_ns().saturating_sub(now_ns())

@@ -15,7 +15,9 @@ use aya::{
 use vpc_common::layout::{Event, Name, NameKey, name};
 
 use super::{
-    clock, names,
+    clock,
+    exhaustion::{Exhaustion, Exhaustions},
+    names,
     object::pinned,
     refusals::{RefusalRecord, Refusals},
     ring::{Batch, RecordRing, wait},
@@ -69,8 +71,13 @@ pub trait FlowSink: Send {
 
     /// Every flow was reported, and refusals too, since this was told last; or the time for
     /// that was long over. `unrecorded`: packets of an ENI, by index, that no record tells of.
-    fn period_over(&mut self, unrecorded: &dyn Fn(u32) -> u64) -> Result<(), SinkError> {
-        let _ = unrecorded;
+    /// `exhausted`: who found nothing left.
+    fn period_over(
+        &mut self,
+        unrecorded: &dyn Fn(u32) -> u64,
+        exhausted: &[Exhaustion],
+    ) -> Result<(), SinkError> {
+        let _ = (unrecorded, exhausted);
         Ok(())
     }
 
@@ -101,6 +108,9 @@ pub struct Observer {
     records: RecordRing,
     batch: Batch,
     refusals: Refusals,
+    exhaustions: Exhaustions,
+    /// What the sink has yet to be told.
+    exhausted: Vec<Exhaustion>,
     names: Hash<NameKey, Name>,
     sink: Box<dyn FlowSink>,
     /// Of [`WorkerContext::exports`], those that were passed on.
@@ -124,6 +134,8 @@ impl Observer {
             records,
             batch: Batch::default(),
             refusals: Refusals::open(maps, context.shared.limits.refusals)?,
+            exhaustions: Exhaustions::open(maps)?,
+            exhausted: Vec::new(),
             names: pinned(maps, name::NAMES)?,
             sink,
             periods: 0,
@@ -180,11 +192,15 @@ impl Observer {
     }
 
     fn end_period(&mut self) -> Result<(), SinkError> {
-        let states = &self.context.shared.eni_states;
-        self.sink.period_over(&|eni| {
-            let state = states.get(eni as usize);
+        let shared = &self.context.shared;
+        self.exhausted.extend(self.exhaustions.take(shared)?);
+        let unrecorded = |eni: u32| {
+            let state = shared.eni_states.get(eni as usize);
             state.map_or(0, |state| state.unrecorded.load())
-        })
+        };
+        self.sink.period_over(&unrecorded, &self.exhausted)?;
+        self.exhausted.clear();
+        Ok(())
     }
 
     /// Passes on what is in the table, and takes out what has come to rest.

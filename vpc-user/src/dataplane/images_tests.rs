@@ -67,6 +67,7 @@ fn example() -> Config {
         uplinks: Vec::new(),
         groups: vec![group("web", 10, "web"), group("log", 11, "log")],
         control: None,
+        flow_logs: None,
         network: Network {
             vpcs: vec![vpc("vpc")],
             prefix_lists: vec![PrefixList {

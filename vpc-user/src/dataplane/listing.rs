@@ -9,18 +9,18 @@ use aya::maps::MapError;
 use vpc_common::{
     addr::{Addr, Port},
     drop::DropReason,
-    layout::{BLOCK_PORTS, LAYOUT, NextHop, OwnerKind, POOLS_PER_ENI, Slot, Stat, Uplink},
+    layout::{LAYOUT, NextHop, OwnerKind, POOLS_PER_ENI, Stat, Uplink},
     state::{TCP, UDP},
-    time::{TICK_NS, Tick},
+    time::TICK_NS,
 };
 
 use super::{
-    Dataplane, clock,
+    Dataplane,
     hook::{self, Known},
     mirror::Named,
     step,
 };
-use crate::model::{DropInfo, EniInfo, EnvironmentInfo, FlowInfo, Hook, StatusInfo, UplinkInfo};
+use crate::model::{DropInfo, EniInfo, EnvironmentInfo, Hook, StatusInfo, UplinkInfo};
 
 impl Dataplane {
     /// Every attached environment, by index.
@@ -29,55 +29,6 @@ impl Dataplane {
             .iter()
             .map(|(index, _)| self.environment_info(index))
             .collect()
-    }
-
-    /// Every open flow. Costs no system call.
-    pub fn flows(&self) -> Vec<FlowInfo> {
-        let shared = &self.tables.shared;
-        let now = clock::now_tick();
-        let mut flows = Vec::new();
-        for block in shared.blocks_in_use() {
-            let first = block * BLOCK_PORTS;
-            for slot in first..first + BLOCK_PORTS {
-                flows.extend(self.flow(slot, &shared.slots[slot as usize], now));
-            }
-        }
-        flows
-    }
-
-    /// A slot as a listing shows it; `None` unless its flow is open, and stayed
-    /// the same one while it was read.
-    fn flow(&self, index: u32, slot: &Slot, now: Tick) -> Option<FlowInfo> {
-        let state = slot.state();
-        if !state.is_open() {
-            return None;
-        }
-        let environment = u32::from(slot.environment());
-        let attached = self
-            .environments
-            .get(environment)
-            .filter(|found| found.value.generation == slot.generation.load());
-        let inside = attached.map_or(Addr::UNSPECIFIED, |found| found.value.address);
-        let outside = self.mirror.enis.get(&u32::from(slot.eni()));
-        let outside = outside.map_or(Addr::UNSPECIFIED, |eni| eni.value.address);
-        let info = FlowInfo {
-            environment: attached
-                .map_or_else(|| environment.to_string(), |found| found.name.clone()),
-            protocol: protocol_label(state.protocol()),
-            inside: socket_address(inside, slot.inside_port()),
-            outside: socket_address(outside, slot.outside_port()),
-            remote: socket_address(slot.remote(), slot.remote_port()),
-            state: state.phase().label().to_owned(),
-            forward_packets: slot.forward_packets.load(),
-            forward_bytes: slot.forward_bytes.load(),
-            reply_packets: slot.reply_packets.load(),
-            reply_bytes: slot.reply_bytes.load(),
-            age_secs: seconds(now.since(Tick(slot.created.load()))),
-            idle_secs: seconds(now.since(slot.last())),
-            slot: index,
-            epoch: state.epoch(),
-        };
-        (slot.state().epoch() == state.epoch()).then_some(info)
     }
 
     /// Every drop counter that is not zero, by owner and reason.

@@ -17,6 +17,7 @@ mod entries;
 mod environments;
 mod ethtool;
 mod events;
+mod exhaustion;
 mod explain;
 mod features;
 mod filters;
@@ -27,6 +28,7 @@ mod hooks;
 mod images;
 mod ingress;
 mod listing;
+mod live;
 mod lock;
 mod mapped;
 mod mirror;
@@ -75,7 +77,10 @@ pub use self::{
     counters::Counters,
     enis::EniLoad,
     events::{FlowSink, SinkError, warn_of_high_water},
+    exhaustion::Exhaustion,
     images::Images,
+    listing::protocol_label,
+    live::LiveFlows,
     lock::{LockError, PinLock},
     moves::Move,
     netlink::{LinkChange, LinkMonitor},

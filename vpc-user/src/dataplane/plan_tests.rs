@@ -53,6 +53,7 @@ fn config(addresses: &[[u8; 4]]) -> Config {
         }],
         network: Network::default(),
         control: None,
+        flow_logs: None,
     }
 }
 

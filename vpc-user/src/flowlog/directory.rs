@@ -28,6 +28,17 @@ pub struct Environment {
     pub address: Ipv4Addr,
 }
 
+impl Environment {
+    /// One that nobody knows.
+    pub fn unknown() -> Self {
+        Self {
+            name: "-".into(),
+            function: None,
+            address: Ipv4Addr::UNSPECIFIED,
+        }
+    }
+}
+
 /// Who had an index, and when.
 #[derive(Debug)]
 struct Tenure<T> {
@@ -162,6 +173,11 @@ impl View<'_> {
     /// Who had an ENI's index at a moment.
     pub fn eni(&self, index: u32, at: Tick) -> Option<&Arc<Place>> {
         at_moment(&self.0.enis, index, at)
+    }
+
+    /// Who has an ENI's index.
+    pub fn current_eni(&self, index: u32) -> Option<&Arc<Place>> {
+        current(&self.0.enis, index)
     }
 
     /// The environment of an index and generation.

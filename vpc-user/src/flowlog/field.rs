@@ -117,6 +117,7 @@ fields! {
         InsidePort = "x-inside-port" Int;
         OutsidePort = "x-outside-port" Int;
         DropReason = "x-drop-reason" Text;
+        SkippedPackets = "x-skipped-packets" Long;
     }
 }
 

@@ -12,7 +12,7 @@ use vpc_common::{drop::DropReason, layout::RefusalKey};
 
 use super::{
     Action, Environment, Flow, FlowDirection, Inside, Place, Record, What,
-    journal::{self, EniEntry, FlowEntry, JournalError, RefusalEntry, Visit},
+    journal::{self, EniEntry, ExhaustedEntry, FlowEntry, JournalError, RefusalEntry, Visit},
 };
 
 /// Flows of one part, about: what is in memory at a time.
@@ -356,8 +356,29 @@ impl Interval {
         })
     }
 
-    /// Flows that ended, with the places and environments that their numbers stand for.
-    pub fn ended(
+    /// Who had nothing left, with the place and the environment that numbers stand for.
+    pub fn exhausted(
+        &self,
+        mut take: impl FnMut(&ExhaustedEntry, Option<&Arc<Place>>, Option<&Arc<Environment>>),
+    ) -> Result<(), JournalError> {
+        for (file, numbers) in self.files.iter().zip(&self.numbers) {
+            journal::read(file, |entry| {
+                let Visit::Exhausted(entry) = entry else {
+                    return;
+                };
+                let eni = numbers.enis.get(&entry.eni);
+                let eni = eni.and_then(|at| self.enis.get(*at as usize));
+                let environment = numbers.environments.get(&entry.environment);
+                let environment = environment.and_then(|at| self.environments.get(*at as usize));
+                take(&entry, eni.map(|eni| &eni.place), environment);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What flows carried, entry by entry, with the places and environments that numbers stand
+    /// for.
+    pub fn flows(
         &self,
         mut take: impl FnMut(&FlowEntry, &Arc<Place>, Option<&Arc<Environment>>),
     ) -> Result<(), JournalError> {
@@ -370,9 +391,7 @@ impl Interval {
                 };
                 let environment = numbers.environments.get(&entry.environment);
                 let environment = environment.and_then(|at| self.environments.get(*at as usize));
-                if entry.is_last {
-                    take(&entry, &eni.place, environment);
-                }
+                take(&entry, &eni.place, environment);
             })?;
         }
         Ok(())

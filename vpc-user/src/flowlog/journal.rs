@@ -20,7 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use block::{FlowEntry, RefusalEntry};
+pub use block::{ExhaustedEntry, FlowEntry, RefusalEntry};
 pub use reader::{EniEntry, Summary, Visit, read};
 pub use told::Told;
 pub use writer::{Journal, Period};
@@ -52,6 +52,11 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// Whether what was to be read is not there.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     fn io(path: &Path, verb: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io {
             path: path.to_owned(),
@@ -64,6 +69,11 @@ impl JournalError {
 /// The file of a number.
 pub fn path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:016}{ENDING}"))
+}
+
+/// When a file began, Unix seconds, without reading more of it.
+pub fn begun(path: &Path) -> Result<u64, JournalError> {
+    reader::begun(path)
 }
 
 /// The numbers of the files in a folder, the oldest first.

@@ -9,7 +9,7 @@ use super::{
     Directory,
     journal::{Journal, JournalError, Period},
 };
-use crate::dataplane::{Batch, FlowSink, RefusalRecord, SinkError, clock};
+use crate::dataplane::{Batch, Exhaustion, FlowSink, RefusalRecord, SinkError, clock};
 
 /// How soon what was taken is on the disk: what a crash of the host may cost.
 pub const FLUSH: Duration = Duration::from_secs(5);
@@ -79,7 +79,12 @@ impl FlowSink for Keeper {
         Ok(self.journal.taken(&keys)?)
     }
 
-    fn period_over(&mut self, unrecorded: &dyn Fn(u32) -> u64) -> Result<(), SinkError> {
+    fn period_over(
+        &mut self,
+        unrecorded: &dyn Fn(u32) -> u64,
+        exhausted: &[Exhaustion],
+    ) -> Result<(), SinkError> {
+        self.write(|journal, names| journal.exhausted(exhausted, clock::unix_ms(), names))?;
         let now = clock::unix_secs();
         if !self.journal.is_due(now) {
             return Ok(());

@@ -1,17 +1,13 @@
 //! One record, and its line.
 
-use std::{
-    fmt::{self, Display, Write},
-    net::Ipv4Addr,
-    sync::Arc,
-};
+use std::{net::Ipv4Addr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use vpc_common::drop::DropReason;
 
 use super::{Environment, Field, LogFormat};
 
-/// What is not there, or does not apply.
+/// In a line: what is not there, or does not apply.
 const ABSENT: &str = "-";
 
 /// The ENI that a record is of, as it does not change.
@@ -110,8 +106,8 @@ pub enum What {
     Flow(Flow),
     /// That there was none.
     NoData,
-    /// That something could not be recorded.
-    SkipData,
+    /// That this many packets could not be recorded.
+    SkipData(u64),
 }
 
 /// A record.
@@ -127,6 +123,36 @@ pub struct Record {
     pub what: What,
 }
 
+/// What a field says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Value<'a> {
+    /// A text.
+    Text(&'a str),
+    /// A number.
+    Number(u64),
+    /// An address.
+    Address(Ipv4Addr),
+}
+
+impl Value<'_> {
+    /// Appends it as a text. Lines are written by the million: what `Display` does for any
+    /// width and alignment costs several times as much.
+    pub fn push_to(self, out: &mut String) {
+        match self {
+            Self::Text(text) => out.push_str(text),
+            Self::Number(number) => out.push_str(itoa::Buffer::new().format(number)),
+            Self::Address(address) => {
+                for (at, octet) in address.octets().into_iter().enumerate() {
+                    if at != 0 {
+                        out.push('.');
+                    }
+                    out.push_str(itoa::Buffer::new().format(octet));
+                }
+            }
+        }
+    }
+}
+
 impl Record {
     /// Appends its line, without the end of the line.
     pub fn write(&self, format: &LogFormat, out: &mut String) {
@@ -134,8 +160,10 @@ impl Record {
             if at != 0 {
                 out.push(' ');
             }
-            // A `String` takes everything.
-            let _ = self.write_field(*field, format, out);
+            match self.value(*field, format) {
+                Some(value) => value.push_to(out),
+                None => out.push_str(ABSENT),
+            }
         }
     }
 
@@ -146,78 +174,79 @@ impl Record {
         line
     }
 
-    /// Writes one field.
-    pub fn write_field(
-        &self,
-        field: Field,
-        format: &LogFormat,
-        out: &mut impl Write,
-    ) -> fmt::Result {
+    /// What one field says; nothing: it is not there, or does not apply.
+    pub fn value(&self, field: Field, format: &LogFormat) -> Option<Value<'_>> {
         let place = &self.place;
-        match field {
-            Field::Version => write!(out, "{}", format.version()),
-            Field::AccountId => out.write_str(&place.account_id),
-            Field::InterfaceId => out.write_str(&place.interface_id),
-            Field::VpcId => out.write_str(&place.vpc_id),
-            Field::SubnetId => out.write_str(&place.subnet_id),
-            Field::Region => out.write_str(&place.region),
-            Field::AzId => out.write_str(&place.az_id),
-            Field::Start => write!(out, "{}", self.start),
-            Field::End => write!(out, "{}", self.end),
-            Field::LogStatus => out.write_str(match self.what {
+        let value = match field {
+            Field::Version => Value::Number(format.version().into()),
+            Field::AccountId => Value::Text(&place.account_id),
+            Field::InterfaceId => Value::Text(&place.interface_id),
+            Field::VpcId => Value::Text(&place.vpc_id),
+            Field::SubnetId => Value::Text(&place.subnet_id),
+            Field::Region => Value::Text(&place.region),
+            Field::AzId => Value::Text(&place.az_id),
+            Field::Start => Value::Number(self.start),
+            Field::End => Value::Number(self.end),
+            Field::LogStatus => Value::Text(match self.what {
                 What::Flow(_) => "OK",
                 What::NoData => "NODATA",
-                What::SkipData => "SKIPDATA",
+                What::SkipData(_) => "SKIPDATA",
             }),
             field => match &self.what {
-                What::Flow(flow) => flow.write_field(field, place.address, out),
-                What::NoData | What::SkipData => out.write_str(ABSENT),
+                What::Flow(flow) => return flow.value(field, place.address),
+                What::SkipData(packets) if field == Field::SkippedPackets => {
+                    Value::Number(*packets)
+                }
+                What::NoData | What::SkipData(_) => return None,
             },
-        }
+        };
+        // A place may say so of itself.
+        (value != Value::Text(ABSENT)).then_some(value)
     }
 }
 
 impl Flow {
-    fn write_field(&self, field: Field, own: Ipv4Addr, out: &mut impl Write) -> fmt::Result {
+    fn value(&self, field: Field, own: Ipv4Addr) -> Option<Value<'_>> {
         let is_egress = self.direction == FlowDirection::Egress;
-        let ends = |egress: Ipv4Addr, ingress| if is_egress { egress } else { ingress };
-        let ports = |egress: u16, ingress| if is_egress { egress } else { ingress };
+        let ends = |egress, ingress| Value::Address(if is_egress { egress } else { ingress });
+        let ports =
+            |egress: u16, ingress| Value::Number(if is_egress { egress } else { ingress }.into());
         let inside = self.inside.as_ref();
-        match field {
+        Some(match field {
             // It ends here: what the packet has is what the ENI has.
-            Field::SrcAddr | Field::PktSrcAddr => write!(out, "{}", ends(own, self.remote)),
-            Field::DstAddr | Field::PktDstAddr => write!(out, "{}", ends(self.remote, own)),
-            Field::SrcPort => write!(out, "{}", ports(self.local_port, self.remote_port)),
-            Field::DstPort => write!(out, "{}", ports(self.remote_port, self.local_port)),
-            Field::Protocol => write!(out, "{}", self.protocol),
-            Field::Packets => write!(out, "{}", self.packets),
-            Field::Bytes => write!(out, "{}", self.bytes),
-            Field::Action => out.write_str(match self.action {
+            Field::SrcAddr | Field::PktSrcAddr => ends(own, self.remote),
+            Field::DstAddr | Field::PktDstAddr => ends(self.remote, own),
+            Field::SrcPort => ports(self.local_port, self.remote_port),
+            Field::DstPort => ports(self.remote_port, self.local_port),
+            Field::Protocol => Value::Number(self.protocol.into()),
+            Field::Packets => Value::Number(self.packets),
+            Field::Bytes => Value::Number(self.bytes),
+            Field::Action => Value::Text(match self.action {
                 Action::Accept => "ACCEPT",
                 Action::Reject(_) => "REJECT",
             }),
-            Field::TcpFlags => write!(out, "{}", self.tcp_flags),
-            Field::TrafficType => out.write_str("IPv4"),
-            Field::FlowDirection => out.write_str(if is_egress { "egress" } else { "ingress" }),
-            Field::TrafficPath => optional(out, self.traffic_path),
-            Field::FunctionArn => optional(out, inside.and_then(Inside::function_arn)),
-            Field::FunctionVersion => optional(out, inside.and_then(Inside::version)),
-            Field::EnvironmentId => optional(out, inside.map(|it| &it.of.name)),
-            Field::InsideAddr => optional(out, inside.map(|it| it.of.address)),
-            Field::InsidePort => optional(out, inside.and_then(|it| it.port)),
+            Field::TcpFlags => Value::Number(self.tcp_flags.into()),
+            Field::TrafficType => Value::Text("IPv4"),
+            Field::FlowDirection => Value::Text(if is_egress { "egress" } else { "ingress" }),
+            Field::TrafficPath => Value::Number(self.traffic_path?.into()),
+            Field::FunctionArn => Value::Text(inside?.function_arn()?),
+            Field::FunctionVersion => Value::Text(inside?.version()?),
+            Field::EnvironmentId => Value::Text(&inside?.of.name),
+            Field::InsideAddr => Value::Address(inside?.of.address),
+            Field::InsidePort => Value::Number(inside?.port?.into()),
             Field::OutsidePort => match (self.action, self.direction) {
                 // It was refused before it had one.
-                (Action::Reject(_), FlowDirection::Egress) => out.write_str(ABSENT),
-                _ => write!(out, "{}", self.local_port),
+                (Action::Reject(_), FlowDirection::Egress) => return None,
+                _ => Value::Number(self.local_port.into()),
             },
             Field::DropReason => match self.action {
-                Action::Accept => out.write_str(ABSENT),
-                Action::Reject(reason) => out.write_str(reason.label()),
+                Action::Accept => return None,
+                Action::Reject(reason) => Value::Text(reason.label()),
             },
             // AWS has a word for BPA and encryption controls alone, and the rest is of
             // places and services that are not here.
-            _ => out.write_str(ABSENT),
-        }
+            _ => return None,
+        })
     }
 }
 
@@ -231,12 +260,5 @@ impl Inside {
     fn version(&self) -> Option<&str> {
         let qualified = self.of.function.as_deref()?;
         qualified.rsplit_once(':').map(|(_, version)| version)
-    }
-}
-
-fn optional(out: &mut impl Write, value: Option<impl Display>) -> fmt::Result {
-    match value {
-        Some(value) => write!(out, "{value}"),
-        None => out.write_str(ABSENT),
     }
 }

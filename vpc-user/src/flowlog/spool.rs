@@ -9,6 +9,8 @@ use std::{
 
 use bytes::Bytes;
 
+pub use super::destination::Parcel;
+
 /// Ending of the files' names.
 const ENDING: &str = ".parcel";
 /// The longest name of a parcel.
@@ -24,6 +26,15 @@ pub struct SpoolError {
 }
 
 impl SpoolError {
+    /// Whoever was to do it has ended.
+    pub fn gone(error: tokio::task::JoinError) -> Self {
+        Self {
+            path: PathBuf::new(),
+            verb: "read",
+            source: io::Error::other(error),
+        }
+    }
+
     fn of(path: &Path, verb: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self {
             path: path.to_owned(),
@@ -31,15 +42,6 @@ impl SpoolError {
             source,
         }
     }
-}
-
-/// What is delivered at once.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Parcel {
-    /// What the destination calls it; the same for the same content.
-    pub name: String,
-    /// Its content.
-    pub body: Bytes,
 }
 
 /// Which parcel: the file of the journal that it was made after, and its number among those.
@@ -129,7 +131,10 @@ impl Spool {
         };
         let mut whole = Vec::new();
         file.read_to_end(&mut whole).map_err(failed())?;
-        let end = whole.iter().take(NAME_MAX as usize).position(|it| *it == b'\n');
+        let end = whole
+            .iter()
+            .take(NAME_MAX as usize)
+            .position(|it| *it == b'\n');
         let name = end.and_then(|end| String::from_utf8(whole.get(..end)?.to_vec()).ok());
         let (Some(end), Some(name)) = (end, name) else {
             return Err(failed()(io::ErrorKind::InvalidData.into()));
@@ -230,9 +235,15 @@ mod tests {
         put(&spool, 9, 1, b"");
         put(&spool, 9, 0, &[0, 1, 255]);
         assert_eq!(numbers(&spool), [(9, 0), (9, 1), (10, 0)]);
-        let number = Number { journal: 10, part: 0 };
+        let number = Number {
+            journal: 10,
+            part: 0,
+        };
         let parcel = spool.read(number).unwrap().unwrap();
-        assert_eq!((parcel.name.as_str(), &parcel.body[..]), ("a/10", &b"x\ny\n"[..]));
+        assert_eq!(
+            (parcel.name.as_str(), &parcel.body[..]),
+            ("a/10", &b"x\ny\n"[..])
+        );
         // Made again.
         put(&spool, 10, 0, b"z");
         assert_eq!(&spool.read(number).unwrap().unwrap().body[..], b"z");
@@ -272,9 +283,15 @@ mod tests {
     fn a_parcel_without_a_name_is_an_error() {
         let dir = TempDir::new().unwrap();
         let spool = Spool::open(dir.path(), 1 << 20).unwrap();
-        let number = Number { journal: 1, part: 0 };
+        let number = Number {
+            journal: 1,
+            part: 0,
+        };
         fs::write(spool.path(number), [b'x'; 10_000]).unwrap();
         let error = spool.read(number).unwrap_err().to_string();
-        assert!(error.contains("0000000000000001-00000000.parcel"), "{error}");
+        assert!(
+            error.contains("0000000000000001-00000000.parcel"),
+            "{error}"
+        );
     }
 }

@@ -86,7 +86,7 @@ fn the_default_format_is_version_2_in_awss_order() {
 
 #[test]
 fn nothing_and_what_was_skipped_have_times_and_a_status_alone() {
-    for (what, status) in [(What::NoData, "NODATA"), (What::SkipData, "SKIPDATA")] {
+    for (what, status) in [(What::NoData, "NODATA"), (What::SkipData(7), "SKIPDATA")] {
         let line = record(what).line(&LogFormat::default());
         let expected = format!(
             "2 123456789010 eni-1235b8ca123456789 - - - - - - - 1620140661 1620140721 - {status}"

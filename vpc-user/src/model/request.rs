@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApplyStep, AttachRequest, Denial, DropInfo, EniUse, EnvironmentInfo, ExplainRequest,
+    ApplyStep, AttachRequest, Bindings, Denial, DropInfo, EniUse, EnvironmentInfo, ExplainRequest,
     Explanation, FlowInfo, FunctionAttachRequest, GetRequest, HookWish, ObjectName, RefusalInfo,
-    ResourceInfo, StatusInfo,
+    ResourceInfo, StatusInfo, WhoRequest,
 };
 
 /// What is asked of the agent over its socket: one JSON object a line, one
@@ -71,6 +71,8 @@ pub enum Request {
     Environments,
     /// Lists live flows: [`Response::Flows`].
     Flows,
+    /// Who was behind addresses and ports at a time: [`Response::Bindings`].
+    Who(WhoRequest),
     /// Lists drop counters: [`Response::Drops`].
     Drops,
     /// Tells what becomes of a packet: [`Response::Explanation`].
@@ -118,6 +120,8 @@ pub enum Response {
     Environments(Vec<EnvironmentInfo>),
     /// To [`Request::Flows`].
     Flows(Vec<FlowInfo>),
+    /// To [`Request::Who`].
+    Bindings(Bindings),
     /// To [`Request::Drops`].
     Drops(Vec<DropInfo>),
     /// To [`Request::Explain`].

@@ -31,6 +31,7 @@ fn environment(name: &str, flows: u64) -> EnvironmentInfo {
 fn flow(slot: u32, bytes: u64, packets: u64, age_secs: f64) -> FlowInfo {
     FlowInfo {
         environment: format!("fn-{slot}"),
+        function: None,
         protocol: "tcp".into(),
         inside: ([172, 16, 0, 2], 40_000).into(),
         outside: ([10, 0, 0, 10], 1_024).into(),

@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 
 use crate::{exec, refusal::Refusal};
 
-/// What cargo, rustup and apt-get write when they cannot reach their servers.
-const NETWORK_FAILURES: [&str; 12] = [
+/// What cargo, rustup, apt-get and pip write when they cannot reach their servers.
+const NETWORK_FAILURES: [&str; 13] = [
     "connection refused",
     "connection timed out",
     "could not connect",
@@ -15,6 +15,7 @@ const NETWORK_FAILURES: [&str; 12] = [
     "couldn't connect",
     "couldn't resolve",
     "error sending request",
+    "failed to establish a new connection",
     "failed to query replaced source",
     "network failure",
     "network is unreachable",
@@ -50,6 +51,8 @@ mod tests {
             "warning: spurious network error: [7] Couldn't connect to server",
             "error: component download failed: error sending request for url",
             "E: Failed to fetch http://example.org  Temporary failure resolving 'example.org'",
+            "WARNING: Retrying: Failed to establish a new connection: [Errno -2] Name or service \
+             not known')': /simple/moto/",
         ] {
             assert!(is_network_failure(line), "{line}");
         }

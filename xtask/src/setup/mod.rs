@@ -14,6 +14,7 @@ mod guest;
 mod host;
 mod linker;
 mod packages;
+mod python;
 pub mod version;
 
 /// What the kernel side is built with.
@@ -42,6 +43,8 @@ impl Kit {
 pub fn all(workspace: &Workspace, report: &mut Report) -> Result<Kit> {
     let kit = for_this_kernel(workspace, report)?;
     guest::find_or_install(workspace, report)?;
+    packages::install_missing(workspace, &packages::READERS, report)?;
+    python::find_or_install(workspace, report)?;
     report.finish();
     Ok(kit)
 }

@@ -60,6 +60,20 @@ pub const FOR_GUESTS: [Need; 1] = [Need {
     reason: "guests in tests",
 }];
 
+/// For reading IPFIX in tests.
+pub const READERS: [Need; 2] = [
+    Need {
+        programs: &["nfdump"],
+        packages: &["nfdump"],
+        reason: "reads IPFIX in tests",
+    },
+    Need {
+        programs: &["tshark"],
+        packages: &["tshark"],
+        reason: "reads IPFIX in tests",
+    },
+];
+
 /// Where root's programs are even if the user's PATH leaves them out.
 const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 

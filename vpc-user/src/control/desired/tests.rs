@@ -59,6 +59,7 @@ pub fn host() -> Config {
         groups: Vec::new(),
         network: Network::default(),
         control: None,
+        flow_logs: None,
     }
 }
 

@@ -25,7 +25,7 @@ use crate::control::{ApiError, Record, State};
 
 pub use elastic_address::*;
 pub use endpoint::{CreateVpcEndpoint, DeleteVpcEndpoints, ModifyVpcEndpoint, SubnetConfiguration};
-pub use flow_log::{CreateFlowLogs, DeleteFlowLogs, DestinationOptions};
+pub use flow_log::{CreateFlowLogs, DeleteFlowLogs, DestinationOptions, delivered};
 pub use interface::*;
 pub use internet_gateway::*;
 pub use names::{private_dns_name, zone_id};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{ClientToken, Interface, Subnet, Vpc};
 use crate::control::{Account, Id, Key, Resource, Tags, Time};
 
-/// A flow log. Nothing is recorded yet.
+/// A flow log.
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_FlowLog.html>
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -36,12 +36,25 @@ pub struct FlowLog {
     pub hive_compatible_partitions: bool,
     /// Whether there is a folder an hour.
     pub per_hour_partition: bool,
+    /// Why what was recorded last could not be delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery_error: Option<DeliveryError>,
     /// When it was made.
     pub creation_time: Time,
     /// Makes creation idempotent.
     pub client_token: Option<ClientToken>,
     /// Its tags.
     pub tags: Tags,
+}
+
+/// Why a delivery failed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DeliveryError {
+    /// In AWS's words: `Rate limited`, `Access error` or `Unknown error`.
+    pub failure: String,
+    /// In ours: what, why, and what helps.
+    pub detail: String,
 }
 
 impl Resource for FlowLog {

@@ -26,6 +26,8 @@ pub mod tag {
     pub const TOLD: u8 = b'T';
     /// A refusal is out of the table: nothing was told of the next of its key.
     pub const TAKEN: u8 = b'K';
+    /// Something was used up.
+    pub const EXHAUSTED: u8 = b'X';
     /// Everything before a position of a ring is kept.
     pub const POSITION: u8 = b'P';
 }
@@ -43,6 +45,7 @@ pub struct FlowEntry {
     pub environment: u32,
     pub remote: Ipv4Addr,
     pub protocol: u8,
+    pub is_first: bool,
     pub is_last: bool,
     pub is_peered: bool,
     /// Those that are new, into the VPC << 8 | back.
@@ -79,6 +82,27 @@ pub struct RefusalEntry {
     pub told: Told,
 }
 
+/// An environment, or an ENI, that had nothing left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExhaustedEntry {
+    /// Number of the environment in this file.
+    pub environment: u32,
+    /// Number of the ENI that has no port left, in this file, or nobody's.
+    pub eni: u32,
+    /// IP protocol number of what that ENI has no port left for.
+    pub protocol: u8,
+    /// Index of the group of ENIs.
+    pub group: u32,
+    /// The open flows that the environment, or the host, may have.
+    pub limit: u32,
+    /// A [`DropReason`](vpc_common::drop::DropReason), by number.
+    pub reason: u32,
+    /// Packets that were dropped for it.
+    pub packets: u64,
+    /// When it was noticed, Unix milliseconds.
+    pub at: u64,
+}
+
 macro_rules! entry {
     ($name:ident: $($field:ident $(: $convert:ident)?),+ $(,)?) => {
         impl $name {
@@ -96,10 +120,11 @@ macro_rules! entry {
 }
 
 entry! { FlowEntry:
-    eni, environment, remote, protocol, is_last, is_peered, tcp_flags, remote_port, inside_port,
+    eni, environment, remote, protocol, is_first, is_last, is_peered, tcp_flags, remote_port, inside_port,
     outside_port, forward_packets, reply_packets, forward_bytes, reply_bytes, created, last,
 }
 entry! { RefusalEntry: eni, environment, key, packets, bytes, first, last, told }
+entry! { ExhaustedEntry: environment, eni, protocol, group, limit, reason, packets, at }
 entry! { Told: packets, bytes, first }
 
 /// What an entry is made of.

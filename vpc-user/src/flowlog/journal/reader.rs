@@ -9,7 +9,7 @@ use std::{
 use vpc_common::layout::RefusalKey;
 
 use super::{
-    FlowEntry, JournalError, RefusalEntry, Told,
+    ExhaustedEntry, FlowEntry, JournalError, RefusalEntry, Told,
     block::{self, Bytes as _, tag},
 };
 use crate::flowlog::{Environment, Place};
@@ -40,6 +40,8 @@ pub enum Visit {
     Flow(FlowEntry),
     /// Something was refused.
     Refusal(RefusalEntry),
+    /// Something was used up.
+    Exhausted(ExhaustedEntry),
     /// What was told of a refusal so far.
     Told(RefusalKey, Told),
     /// A refusal is out of the table.
@@ -102,6 +104,20 @@ pub fn read(path: &Path, mut visit: impl FnMut(Visit)) -> Result<Summary, Journa
     Ok(summary)
 }
 
+/// When a file began: it is the first thing in it. 0: there is nothing in it.
+pub fn begun(path: &Path) -> Result<u64, JournalError> {
+    let failed = || JournalError::io(path, "read");
+    let file = File::open(path).map_err(failed())?;
+    let len = file.metadata().map_err(failed())?.len();
+    let mut buffer = Vec::new();
+    let mut file = BufReader::new(file);
+    let first = next_block(&mut file, len, &mut buffer).map_err(failed())?;
+    match first.and_then(|mut entries| entry(&mut entries)) {
+        Some(Visit::Begun(at)) => Ok(at),
+        _ => Ok(0),
+    }
+}
+
 /// The entries of the next block, or `None` if there is no whole one.
 fn next_block<'a>(
     file: &mut BufReader<File>,
@@ -142,6 +158,7 @@ fn entry(bytes: &mut &[u8]) -> Option<Visit> {
         }),
         tag::FLOW => Visit::Flow(FlowEntry::read(bytes)?),
         tag::REFUSAL => Visit::Refusal(RefusalEntry::read(bytes)?),
+        tag::EXHAUSTED => Visit::Exhausted(ExhaustedEntry::read(bytes)?),
         tag::TOLD => Visit::Told(RefusalKey::take(bytes)?, Told::take(bytes)?),
         tag::TAKEN => Visit::Taken(RefusalKey::take(bytes)?),
         tag::POSITION => Visit::Position(String::take(bytes)?, u64::take(bytes)?),

@@ -42,7 +42,7 @@ fn told(inside_port: u16, forward_packets: u32, reply_packets: u32) -> FlowRecor
         last: 200,
         ended: 0,
         tcp_flags: 0x0212,
-        peered: 0,
+        flags: 0,
     }
 }
 

@@ -16,13 +16,13 @@ use vpc_common::{
 };
 
 use super::{
-    FlowEntry, JournalError, RefusalEntry, Summary, Told, Visit,
+    ExhaustedEntry, FlowEntry, JournalError, RefusalEntry, Summary, Told, Visit,
     block::{self, Bytes as _, NOBODY, tag},
     list, path, read,
     told::AllTold,
 };
 use crate::{
-    dataplane::RefusalRecord,
+    dataplane::{Exhaustion, RefusalRecord},
     flowlog::{Environment, Place, directory::View},
 };
 
@@ -249,7 +249,8 @@ impl Journal {
                 remote: key.remote.v4().octets().into(),
                 protocol: key.protocol,
                 is_last: record.ended != 0,
-                is_peered: record.peered != 0,
+                is_first: record.flags & FlowRecord::FIRST != 0,
+                is_peered: record.flags & FlowRecord::PEERED != 0,
                 tcp_flags: record.tcp_flags as u16,
                 remote_port: key.remote_port.number(),
                 inside_port: key.inside_port.number(),
@@ -317,6 +318,38 @@ impl Journal {
                 tag::TAKEN.put(&mut self.block);
                 key.put(&mut self.block);
                 self.telling.push((*key, None));
+            }
+        }
+        self.write()
+    }
+
+    /// Takes who had nothing left. `at` is in Unix milliseconds.
+    pub fn exhausted(
+        &mut self,
+        found: &[Exhaustion],
+        at: u64,
+        names: &View<'_>,
+    ) -> Result<(), JournalError> {
+        for one in found {
+            let environment = names.environment(one.environment, one.generation);
+            let environment = self.environment(environment);
+            let full = one
+                .full
+                .iter()
+                .map(|(eni, protocol)| (Some(*eni), *protocol));
+            for (eni, protocol) in std::iter::once((None, 0)).chain(full) {
+                let entry = ExhaustedEntry {
+                    environment,
+                    eni: eni.map_or(NOBODY, |eni| self.eni(names.current_eni(eni))),
+                    protocol,
+                    group: one.group,
+                    limit: one.limit,
+                    reason: one.reason as u32,
+                    packets: one.packets,
+                    at,
+                };
+                tag::EXHAUSTED.put(&mut self.block);
+                entry.write(&mut self.block);
             }
         }
         self.write()

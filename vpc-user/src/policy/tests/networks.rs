@@ -97,6 +97,7 @@ fn config(network: Network, groups: Vec<GroupConfig>) -> Config {
         groups,
         network,
         control: None,
+        flow_logs: None,
     }
 }
 

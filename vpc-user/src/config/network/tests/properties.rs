@@ -281,6 +281,7 @@ fn config(numbers: Vec<u16>) -> Config {
         uplinks: (0..2).map(uplink).collect(),
         groups: Vec::new(),
         control: None,
+        flow_logs: None,
         network: Network {
             quotas: dice.quotas(),
             ..Network::default()

@@ -1,4 +1,4 @@
-//! Flow logs: what shall be recorded. Nothing is yet.
+//! Flow logs: what shall be recorded, and where it goes.
 //! <https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs.html>
 
 mod check;
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::control::{
     ApiError, Context, Id, IdKind, Key, Kind, State, Tags, Time, Transaction,
-    resource::{ClientToken, FlowLog},
+    resource::{ClientToken, DeliveryError, FlowLog},
 };
 
 /// Makes flow logs, one for each resource.
@@ -134,6 +134,7 @@ impl CreateFlowLogs {
             file_format: text(&options.file_format, "plain-text"),
             hive_compatible_partitions: options.hive_compatible_partitions,
             per_hour_partition: options.per_hour_partition,
+            delivery_error: None,
             creation_time: context.now,
             client_token,
             tags,
@@ -202,6 +203,17 @@ impl Act for DeleteFlowLogs {
     }
 }
 
+/// What deliveries have come to; of one that was deleted meanwhile, nothing.
+pub fn delivered(transaction: &mut Transaction<'_>, id: &Id, error: Option<DeliveryError>) {
+    let log = transaction.get::<FlowLog>(id.as_str());
+    if let Some(log) = log.filter(|log| log.delivery_error != error).cloned() {
+        transaction.put(FlowLog {
+            delivery_error: error,
+            ..log
+        });
+    }
+}
+
 /// A flow log goes with what it is of.
 pub fn tick(transaction: &mut Transaction<'_>) {
     let logs = transaction
@@ -223,12 +235,15 @@ fn is_orphan(state: &State, log: &FlowLog) -> bool {
     state.record(&log.subject()).is_none()
 }
 
-/// As DescribeFlowLogs shows it.
+/// As DescribeFlowLogs shows it; `DeliverLogsErrorDetail` is ours.
 pub(super) fn shown(log: &FlowLog) -> Value {
+    let error = log.delivery_error.as_ref();
     present(json!({
         "CreationTime": log.creation_time.to_string(),
         "DeliverLogsPermissionArn": log.deliver_logs_permission_arn,
-        "DeliverLogsStatus": "SUCCESS",
+        "DeliverLogsStatus": if error.is_some() { "FAILED" } else { "SUCCESS" },
+        "DeliverLogsErrorMessage": error.map(|error| &error.failure),
+        "DeliverLogsErrorDetail": error.map(|error| &error.detail),
         "DestinationOptions": {
             "FileFormat": log.file_format,
             "HiveCompatiblePartitions": log.hive_compatible_partitions,

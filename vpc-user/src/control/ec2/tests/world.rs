@@ -240,6 +240,7 @@ impl World {
             max_aggregation_interval: 600,
             file_format: "plain-text".to_owned(),
             hive_compatible_partitions: false,
+            delivery_error: None,
             per_hour_partition: false,
             creation_time: Time(1),
             client_token: None,
