@@ -10,6 +10,7 @@ use std::{
 use crate::{
     frame::Ends,
     functions::{Functions, tenant},
+    plan::Plan,
     tap::Tap,
     topology::{GATEWAY_MAC, INSIDE, INSIDE_MAC, RESOURCE},
 };
@@ -26,9 +27,15 @@ const STRIDE: usize = 25;
 /// A world with room for this many flows beside a few others, and the function *blue*
 /// with as many environments as they need.
 pub fn world(flows: usize) -> Functions {
+    world_as(flows, |_| {})
+}
+
+/// The same with another plan.
+pub fn world_as(flows: usize, change: impl FnOnce(&mut Plan)) -> Functions {
     let environments = flows.div_ceil(PER_ENVIRONMENT);
     let functions = Functions::start_as(&["blue"], environments, "", |plan| {
         plan.flows = (flows as u32 * 2).next_power_of_two();
+        change(plan);
     });
     functions.apply(&tenant("blue"));
     functions.await_active("blue");

@@ -33,6 +33,17 @@ pub fn lines(folder: &Path) -> Vec<Line> {
     lines
 }
 
+/// How many lines all files under a folder have; `None` if one cannot be read yet.
+pub fn try_lines(folder: &Path) -> Option<usize> {
+    let mut lines = 0;
+    for path in files(folder) {
+        let file = fs::File::open(&path).ok()?;
+        let text = io::read_to_string(GzDecoder::new(file)).ok()?;
+        lines += text.lines().count().saturating_sub(1);
+    }
+    Some(lines)
+}
+
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let Ok(entries) = fs::read_dir(folder) else {

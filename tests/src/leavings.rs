@@ -35,6 +35,11 @@ pub fn bench_pins(process: u32) -> PathBuf {
     PathBuf::from(format!("/sys/fs/bpf/vpc-bench-{process}"))
 }
 
+/// The folder of what the bench of a process writes by the gigabyte.
+pub fn bench_folder(process: u32) -> PathBuf {
+    std::env::temp_dir().join(format!("vpc-bench-{process}"))
+}
+
 /// Nothing is left to do about what cannot be removed.
 fn remove() {
     for child in children() {
@@ -42,6 +47,7 @@ fn remove() {
     }
     let me = process::id();
     let _ = fs::remove_dir_all(bench_pins(me));
+    let _ = fs::remove_dir_all(bench_folder(me));
     let prefix = format!("vpc-{me}-");
     for namespace in named("/run/netns", &prefix) {
         let _ = umount2(&namespace, MntFlags::MNT_DETACH);

@@ -69,7 +69,7 @@ fn churn(name: &str, seed: u64, stop: &AtomicBool, known: &Known) {
             let socket = udp_socket(ECHO).expect("socket");
             datagrams(name, &socket, 1 + roll(5), roll(900) as usize, known);
         }
-        thread::sleep(Duration::from_millis(roll(40)));
+        thread::sleep(Duration::from_millis(roll(250)));
     }
 }
 
@@ -204,7 +204,7 @@ fn what_is_refused_is_recorded_exactly_though_the_agent_is_killed() {
         for _ in 0..25 {
             socket.send(&[7; 100]).expect("send");
             sent += 1;
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(60));
         }
         if round % 2 == 1 {
             vpc.world.stop_agent(Signal::SIGKILL);

@@ -14,7 +14,7 @@ enum Bar {
 
 use Bar::{AtLeast, AtMost};
 
-const BARS: [(&str, Bar); 28] = [
+const BARS: [(&str, Bar); 35] = [
     ("test_run.forward_hot_ns", AtMost(40.0)),
     ("test_run.forward_random_ns", AtMost(130.0)),
     ("test_run.reply_hot_ns", AtMost(40.0)),
@@ -43,6 +43,13 @@ const BARS: [(&str, Bar); 28] = [
     ("control.one_change_ms", AtMost(5.0)),
     ("control.restart_ms", AtMost(2_000.0)),
     ("control.restart_lost", AtMost(0.0)),
+    ("flowlog.records_per_s", AtLeast(500_000.0)),
+    ("flowlog.parquet_per_s", AtLeast(200_000.0)),
+    ("flowlog.overhead_pct", AtMost(3.0)),
+    ("flowlog.index_bytes_per_flow", AtMost(24.0)),
+    ("flowlog.million_memory_mib", AtMost(200.0)),
+    ("who.query_p99_ms", AtMost(200.0)),
+    ("who.query_cold_p99_ms", AtMost(200.0)),
 ];
 
 /// One of each run. A ratio is that of one run's figures, and its median not the
@@ -82,7 +89,10 @@ pub fn median(samples: &[f64]) -> f64 {
 impl Figures {
     /// Adds a sample of a figure.
     pub fn sample(&mut self, name: &str, value: f64) {
-        if name.starts_with("control.") {
+        if ["control.", "flowlog.", "who."]
+            .iter()
+            .any(|group| name.starts_with(group))
+        {
             // A run takes minutes.
             eprintln!("{name} {value:.2}");
         }

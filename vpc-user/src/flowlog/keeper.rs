@@ -60,7 +60,8 @@ impl FlowSink for Keeper {
 
     fn take(&mut self, batch: &Batch) -> Result<(), SinkError> {
         self.write(|journal, names| {
-            journal.flows(&batch.records, clock::zero(), names, batch.position)
+            let times = (clock::zero(), clock::unix_ms());
+            journal.flows(&batch.records, times, names, batch.position)
         })
     }
 

@@ -273,7 +273,8 @@ pub fn bindings(path: &Path) -> Result<Vec<Binding>, JournalError> {
         }
         bindings.push(Binding {
             start: entry.created,
-            end: entry.last,
+            // Its port was its own until then.
+            end: entry.told,
             vpc_id: shared(&place.vpc_id),
             interface_id: shared(&place.interface_id),
             address: place.address,

@@ -23,7 +23,7 @@ pub fn nat_events(interval: &Interval, mut take: impl FnMut(Event)) -> Result<()
         }
         if entry.is_last {
             take(Event {
-                time: entry.last,
+                time: entry.told,
                 what: NatEvent::SessionDelete(session()),
             });
         }

@@ -17,7 +17,7 @@ const LOG_GROUP: &str = "log-group:";
 /// Where a flow log goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Target {
-    /// A bucket, by its ARN, with a folder perhaps.
+    /// A bucket, by its ARN.
     Bucket(String),
     /// A store, by its URL.
     Store(String),
@@ -113,8 +113,7 @@ fn bucket(
     config: &FlowLogsConfig,
     aws: AwsOptions,
 ) -> Result<Objects, DestinationError> {
-    let path = arn.strip_prefix(BUCKET_ARN).unwrap_or(arn);
-    let (name, folder) = path.split_once('/').unwrap_or((path, ""));
+    let name = arn.strip_prefix(BUCKET_ARN).unwrap_or(arn);
     let Some(bucket) = config.buckets.iter().find(|bucket| bucket.name == name) else {
         return Objects::new(
             arn,
@@ -137,10 +136,5 @@ fn bucket(
         },
         settings: settings.clone().into_iter().collect(),
     };
-    let folder = folder.trim_matches('/');
-    let url = match folder {
-        "" => url.clone(),
-        folder => format!("{}/{folder}", url.trim_end_matches('/')),
-    };
-    Objects::new(&url, options)
+    Objects::new(url, options)
 }

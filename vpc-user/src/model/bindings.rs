@@ -55,7 +55,7 @@ pub struct Bindings {
 pub struct BindingInfo {
     /// When it began, Unix milliseconds.
     pub start: u64,
-    /// Its last packet, Unix milliseconds; none: it is open.
+    /// When it was taken down, Unix milliseconds; none: it is open.
     pub end: Option<u64>,
     /// The environment.
     pub environment: String,

@@ -33,9 +33,10 @@ impl ControlPlane {
             Kind::Subnet => Scope::Subnet(id),
             _ => Scope::Interface(id),
         };
+        let destination = log.log_destination.clone().unwrap_or_default();
+        let (bucket, folder) = destination.split_once('/').unwrap_or((&destination, ""));
         let names = || ObjectNames {
-            // The folder is part of the destination.
-            folder: String::new(),
+            folder: folder.trim_matches('/').to_owned(),
             account: log.owner_id.to_string(),
             region: self.settings.region.clone(),
             flow_log_id: log.flow_log_id.to_string(),
@@ -43,9 +44,8 @@ impl ControlPlane {
             per_hour: log.per_hour_partition,
             parquet: log.file_format == "parquet",
         };
-        let destination = log.log_destination.clone().unwrap_or_default();
         let (form, target) = match log.log_destination_type.as_str() {
-            "s3" => (Form::Files(names()), Target::Bucket(destination)),
+            "s3" => (Form::Files(names()), Target::Bucket(bucket.to_owned())),
             "kinesis-data-firehose" => (Form::Lines, Target::DeliveryStream(destination)),
             _ => {
                 let group = log.log_group_name.clone().unwrap_or_default();

@@ -20,6 +20,7 @@ mod compact;
 mod file;
 mod find;
 mod folder;
+#[doc(hidden)]
 pub mod generate;
 mod index;
 mod merge;
@@ -46,7 +47,7 @@ pub use reader::Reader;
 pub struct Binding {
     /// When it began.
     pub start: u64,
-    /// When it ended.
+    /// When it was taken down: up to then the port was its own.
     pub end: u64,
     /// The ENI's VPC: addresses are unique in a VPC only.
     pub vpc_id: Arc<str>,

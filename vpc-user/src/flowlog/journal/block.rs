@@ -59,6 +59,8 @@ pub struct FlowEntry {
     pub reply_bytes: u64,
     pub created: u64,
     pub last: u64,
+    /// When it was told of: of the last entry, the end of the flow.
+    pub told: u64,
 }
 
 /// Packets that were refused since the entry before.
@@ -121,7 +123,7 @@ macro_rules! entry {
 
 entry! { FlowEntry:
     eni, environment, remote, protocol, is_first, is_last, is_peered, tcp_flags, remote_port, inside_port,
-    outside_port, forward_packets, reply_packets, forward_bytes, reply_bytes, created, last,
+    outside_port, forward_packets, reply_packets, forward_bytes, reply_bytes, created, last, told,
 }
 entry! { RefusalEntry: eni, environment, key, packets, bytes, first, last, told }
 entry! { ExhaustedEntry: environment, eni, protocol, group, limit, reason, packets, at }

@@ -187,7 +187,7 @@ impl Host {
                 let position = self.ring.len() as u64;
                 let took = self
                     .directory
-                    .read(|names| journal.flows(batch, 0, names, position));
+                    .read(|names| journal.flows(batch, (0, 0), names, position));
                 assert!(took.is_err());
                 journal.swap_back(good);
             }
@@ -223,7 +223,7 @@ impl Host {
         };
         let journal = self.journal.as_mut().unwrap();
         self.directory
-            .read(|names| journal.flows(&batch.records, 0, names, batch.position))
+            .read(|names| journal.flows(&batch.records, (0, 0), names, batch.position))
             .unwrap();
         match kill {
             Kill::Never => self.released = self.ring.len(),

@@ -231,11 +231,12 @@ impl Journal {
         self.taken(&absent)
     }
 
-    /// Takes what flows carried. `zero` is when tick 0 was, Unix nanoseconds.
+    /// Takes what flows carried. `zero` is when tick 0 was, in Unix nanoseconds, and `now` the
+    /// moment, in Unix milliseconds.
     pub fn flows(
         &mut self,
         records: &[FlowRecord],
-        zero: u64,
+        (zero, now): (u64, u64),
         names: &View<'_>,
         position: u64,
     ) -> Result<(), JournalError> {
@@ -261,6 +262,7 @@ impl Journal {
                 reply_bytes: record.reply_bytes,
                 created: unix_ms(zero, record.created),
                 last: unix_ms(zero, record.last),
+                told: now,
             };
             tag::FLOW.put(&mut self.block);
             entry.write(&mut self.block);

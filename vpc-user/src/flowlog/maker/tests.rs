@@ -106,12 +106,12 @@ impl Host {
 
     /// A period passes, with what crossed in it.
     fn period(&mut self, records: &[FlowRecord]) {
-        let zero = self.now * 1_000_000_000;
+        let times = (self.now * 1_000_000_000, self.now * 1_000 + 500);
         let journal = &mut self.journal;
         self.now += 60;
         let now = self.now;
         self.directory.read(|names| {
-            journal.flows(records, zero, names, 1).unwrap();
+            journal.flows(records, times, names, 1).unwrap();
             let enis = names.enis().map(|(_, place)| (place, self.unrecorded));
             journal.roll(now, enis).unwrap();
         });
@@ -235,6 +235,8 @@ fn whoever_is_killed_before_the_progress_is_kept_makes_the_same_again() {
     ports.sort_unstable();
     assert_eq!(ports, [1, 2, 3]);
     assert_eq!(&*found.bindings[0].vpc_id, "vpc-a");
+    // It had its port until it was taken down, not until its last packet.
+    assert_eq!(found.bindings[0].end, (START + 120) * 1_000 + 500);
 }
 
 #[test]
