@@ -177,3 +177,20 @@ pub fn mac_of(namespace: &Namespace, interface: &str) -> [u8; 6] {
     mac.unwrap_or_else(|| panic!("no MAC of {interface}: {text}"))
         .octets()
 }
+
+/// Spares ARP on a station's interface, so that every packet on the link is a flow's.
+pub fn pin_neighbour(namespace: &Namespace, address: Ipv4Addr, mac: [u8; 6]) {
+    let (address, mac) = (address.to_string(), mac_text(mac));
+    let words = [
+        "neigh",
+        "replace",
+        &address,
+        "lladdr",
+        &mac,
+        "dev",
+        INTERFACE,
+        "nud",
+        "permanent",
+    ];
+    namespace.ip(&words);
+}

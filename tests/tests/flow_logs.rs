@@ -2,8 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader},
-    net::{SocketAddrV4, UdpSocket},
+    io::{BufRead as _, BufReader, Read as _},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket},
     process::Stdio,
     sync::{
         Mutex,
@@ -21,30 +21,14 @@ use tests::{
     flow_logs::{FORMAT, Line, export, lines, number, sums},
     functions::{Functions, tenant},
     http,
-    netns::{Entrance, Namespace},
+    netns::Entrance,
     plan::Plan,
-    topology::{GATEWAY, GATEWAY_MAC, INTERFACE, eni, mac_of, mac_text},
+    topology::{GATEWAY, GATEWAY_MAC, INTERFACE, eni, mac_of, pin_neighbour},
     vpc::{Rules, Vpc},
     wait::{PATIENCE, eventually},
     world::{ECHO, World},
 };
 use vpc_user::model::{BindingInfo, Bindings};
-
-/// What is asked of the kernel's ARP: nothing, so that every packet is a flow's.
-fn pin_neighbour(namespace: &Namespace, address: std::net::Ipv4Addr, mac: [u8; 6]) {
-    let (address, mac) = (address.to_string(), mac_text(mac));
-    namespace.ip(&[
-        "neigh",
-        "replace",
-        &address,
-        "lladdr",
-        &mac,
-        "dev",
-        INTERFACE,
-        "nud",
-        "permanent",
-    ]);
-}
 
 /// What the sender of datagrams knows of each flow, by environment, port and direction.
 type Known = Mutex<BTreeMap<(String, u16, String), (u64, u64)>>;
@@ -447,6 +431,57 @@ fn who_follows_is_told_of_every_flow_that_opens_and_ends() {
         .filter(|line| line.contains(&inside.to_string()));
     let news = of_flow.filter(|line| line.contains("[NEW]"));
     assert_eq!(news.count(), 1, "{seen:?}");
+}
+
+#[test]
+fn sessions_and_a_quota_that_is_used_up_reach_an_ipfix_collector() {
+    let mut plan = Plan::blue(1).with_tenant(|tenant| {
+        tenant.timeouts = vec![("udp_new", 1), ("udp_stream", 1)];
+    });
+    plan.environments[0].flow_quota = 1;
+    let mut world = World::build(plan);
+    let collector = world
+        .host()
+        .run(|| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let collector = collector.expect("a collector");
+    let to = collector.local_addr().expect("an address");
+    world.plan_mut().flow_logs = Some(format!(
+        "period_secs = 1\n[[flow_logs.export]]\nname = \"audit\"\nto = \"ipfix+tcp://{to}\"\n"
+    ));
+    let (sender, messages) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut stream, _) = collector.accept().expect("the agent connects");
+        loop {
+            let mut head = [0; 4];
+            if stream.read_exact(&mut head).is_err() {
+                return;
+            }
+            // RFC 7011 section 3.1: version 10, and the length of all.
+            assert_eq!(head[..2], [0, 10]);
+            let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
+            let mut message = vec![0; len - 4];
+            stream.read_exact(&mut message).expect("a whole message");
+            let _ = sender.send(message);
+        }
+    });
+    world.start_agent();
+    let request = world.attach_request(0);
+    world.attach(request).expect("attach");
+    // The first look at counters finds what was there before.
+    thread::sleep(Duration::from_secs(3));
+    let (_, first) = exchange(&world);
+    let second = world.env(0).run(|| udp_socket(ECHO)).expect("socket");
+    second.send(b"one too many").expect("send");
+    drop(first);
+    // A session is made and deleted, and the environment's name is in the event about its quota.
+    let mut named = 0;
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while named < 3 {
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        let message = messages.recv_timeout(left);
+        let message = message.unwrap_or_else(|_| panic!("{named} events\n{}", world.log_tail(20)));
+        named += message.windows(6).filter(|part| *part == b"blue-0").count();
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The data path outlives its agent, and nothing is lost or counted twice.
 
 use std::{
-    net::{Ipv4Addr, TcpStream},
+    net::TcpStream,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::Duration,
@@ -12,31 +12,13 @@ use nix::sys::signal::Signal;
 use tests::{
     echo::{tcp_exchange, udp_exchange, udp_socket},
     http,
-    netns::Namespace,
     plan::Plan,
     tap::Tap,
-    topology::{GATEWAY, GATEWAY_MAC, INTERFACE, eni, mac_of, mac_text},
+    topology::{GATEWAY, GATEWAY_MAC, INTERFACE, eni, mac_of, pin_neighbour},
     world::{ECHO, HTTP, World},
 };
 use vpc_common::layout::{LAYOUT, Meta, name};
 use vpc_user::model::{FlowInfo, HookWish};
-
-/// Spares ARP, so that every packet on the link is a flow's.
-fn pin_neighbour(namespace: &Namespace, address: Ipv4Addr, mac: [u8; 6]) {
-    let (address, mac) = (address.to_string(), mac_text(mac));
-    let words = [
-        "neigh",
-        "replace",
-        &address,
-        "lladdr",
-        &mac,
-        "dev",
-        INTERFACE,
-        "nud",
-        "permanent",
-    ];
-    namespace.ip(&words);
-}
 
 fn sum(flows: &[FlowInfo], environment: &str, part: impl Fn(&FlowInfo) -> u64) -> u64 {
     flows

@@ -10,7 +10,7 @@ use crate::{
     expiry::SweepOptions,
     flow::Moment,
     forward,
-    layout::FlowKey,
+    layout::{FlowKey, FlowRecord},
     packet_table::{Conn, Host, In, Machine as _, build::Built, world::*},
     reply,
     state::TCP,
@@ -63,6 +63,8 @@ pub(super) struct Model {
     live: HashMap<FlowKey, (Conn, [u8; 4], u16)>,
     carried: HashMap<FlowKey, Carried>,
     recorded: HashMap<FlowKey, Carried>,
+    /// First and last records, and the TCP flags that were told since the first.
+    connections: HashMap<FlowKey, (u64, u64, u32)>,
 }
 
 impl Model {
@@ -80,6 +82,7 @@ impl Model {
             live: HashMap::new(),
             carried: HashMap::new(),
             recorded: HashMap::new(),
+            connections: HashMap::new(),
         }
     }
 
@@ -236,7 +239,20 @@ impl Model {
             for (sum, new) in sums.iter_mut().zip(news) {
                 *sum += new;
             }
+            self.note_connection(&record);
         }
+    }
+
+    /// A connection has a first and a last record, and tells each TCP flag once.
+    fn note_connection(&mut self, record: &FlowRecord) {
+        let (firsts, lasts, flags) = self.connections.entry(record.key).or_default();
+        if record.flags & FlowRecord::FIRST != 0 {
+            assert_eq!(firsts, lasts, "a first record amid a connection");
+            (*firsts, *flags) = (*firsts + 1, 0);
+        }
+        assert_eq!(record.tcp_flags & *flags, 0, "a flag is told twice");
+        *flags |= record.tcp_flags;
+        *lasts += u64::from(record.ended);
     }
 
     pub(super) fn step(&mut self, op: &Op) {
@@ -291,6 +307,9 @@ impl Model {
             );
         }
         assert_eq!(self.recorded.len(), self.carried.len());
+        for (key, (firsts, lasts, _)) in &self.connections {
+            assert_eq!(firsts, lasts, "first and last records of {key:?}");
+        }
     }
 }
 

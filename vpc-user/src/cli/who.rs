@@ -216,8 +216,13 @@ pub(super) fn who(socket: &Path, args: &WhoArgs, out: &mut impl Write) -> Result
 
 /// Flows of a period, open or ended.
 pub(super) fn history(socket: &Path, args: &super::FlowsArgs, out: &mut impl Write) -> Result<()> {
-    let (from, to) = args.period.range(SystemTime::now());
-    let request = WhoRequest {
+    let range = args.period.range(SystemTime::now());
+    list(socket, of_flows(args, range, args.limit), args.json, out)
+}
+
+/// The flows that are asked for, of a period.
+fn of_flows(args: &super::FlowsArgs, (from, to): (u64, u64), limit: usize) -> WhoRequest {
+    WhoRequest {
         address: None,
         ports: None,
         protocol: None,
@@ -227,9 +232,8 @@ pub(super) fn history(socket: &Path, args: &super::FlowsArgs, out: &mut impl Wri
         function: args.function.clone(),
         from,
         to,
-        limit: args.limit,
-    };
-    list(socket, request, args.json, out)
+        limit,
+    }
 }
 
 fn list(socket: &Path, request: WhoRequest, json: bool, out: &mut impl Write) -> Result<()> {
@@ -275,18 +279,7 @@ pub(super) fn follow(socket: &Path, args: &super::FlowsArgs, out: &mut impl Writ
     let mut first = true;
     loop {
         let now = millis(SystemTime::now());
-        let request = WhoRequest {
-            address: None,
-            ports: None,
-            protocol: None,
-            remote: args.to.map(|remote| remote.net),
-            remote_port: args.to.and_then(|remote| remote.port),
-            environment: args.environment.clone(),
-            function: args.function.clone(),
-            from: now.saturating_sub(LATE_MS),
-            to: now,
-            limit: FOLLOW_LIMIT,
-        };
+        let request = of_flows(args, (now.saturating_sub(LATE_MS), now), FOLLOW_LIMIT);
         let ended = bindings(socket, request)?.bindings;
         let ended: BTreeSet<BindingInfo> = ended
             .into_iter()

@@ -5,14 +5,20 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use tempfile::TempDir;
 use vpc_common::{
     addr::{Addr, Port, V4},
+    drop::DropReason,
     layout::{FlowKey, FlowRecord},
     time::Tick,
 };
 
 use super::*;
-use crate::flowlog::{
-    Directory, Form, LogFormat, Place, Scope, Target, TrafficType, bindings::Query,
-    journal::Journal,
+use crate::{
+    dataplane::Exhaustion,
+    flowlog::{
+        Directory, Form, LogFormat, Place, Scope, Target, TrafficType,
+        bindings::Query,
+        ipfix::{Event, NatEvent},
+        journal::Journal,
+    },
 };
 
 const START: u64 = 1_700_000_040;
@@ -288,4 +294,70 @@ fn files_in_a_bucket_have_the_same_key_whenever_they_are_made() {
         parcel.name
     );
     assert_eq!(&parcel.body[..2], [0x1f, 0x8b]);
+}
+
+#[test]
+fn sessions_and_what_is_used_up_are_events_of_the_nat() {
+    let mut host = Host::new();
+    let log = Log {
+        form: Form::NatEvents,
+        ..log("audit", Scope::All, 1)
+    };
+    let mut maker = host.maker();
+    maker.set_logs(vec![log]).unwrap();
+    let exhausted = |reason, full: &[(u32, u8)]| Exhaustion {
+        environment: 5,
+        generation: 9,
+        group: 3,
+        limit: 100,
+        reason,
+        packets: 2,
+        full: full.to_vec(),
+    };
+    let found = [
+        exhausted(DropReason::PortsExhausted, &[(1, 6)]),
+        exhausted(DropReason::SlabExhausted, &[]),
+        exhausted(DropReason::EnvironmentQuota, &[]),
+    ];
+    host.directory
+        .read(|names| host.journal.exhausted(&found, START * 1_000, names))
+        .unwrap();
+    let whole = FlowRecord {
+        flags: FlowRecord::FIRST,
+        ..record(0, 4_000, 1, true)
+    };
+    // One that goes on: neither made nor deleted in this period.
+    host.period(&[whole, record(0, 4_001, 1, false)]);
+    maker.make().unwrap();
+    let lines = host.lines(&maker, "audit");
+    let events = lines.iter().map(|line| serde_json::from_str(line).unwrap());
+    let mut told: Vec<String> = events
+        .map(|event: Event| match event.what {
+            NatEvent::SessionCreate(session) => format!(
+                "create {}:{} {}",
+                session.environment.name, session.inside_port, session.place.interface_id
+            ),
+            NatEvent::SessionDelete(session) => format!("delete {}", session.outside_port),
+            NatEvent::AddressesExhausted { pool } => format!("no address in {pool}"),
+            NatEvent::PortsExhausted { place, protocol } => {
+                format!("no port for {protocol} on {}", place.interface_id)
+            }
+            NatEvent::SessionsExceeded { limit } => format!("more than {limit} sessions"),
+            NatEvent::UserEntriesExceeded { environment, limit } => {
+                format!("more than {limit} of {}", environment.name)
+            }
+        })
+        .collect();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "create vm-5:4000 eni-0",
+            "delete 4000",
+            "more than 100 of vm-5",
+            "more than 100 sessions",
+            "no address in 3",
+            "no port for 6 on eni-1",
+        ]
+    );
 }
