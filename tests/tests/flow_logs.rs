@@ -16,7 +16,7 @@ use std::{
 
 use nix::sys::signal::{Signal, kill};
 use tests::{
-    agent,
+    agent, burst,
     echo::{allow_many_sockets, tcp_exchange, udp_exchange, udp_socket},
     flow_logs::{FORMAT, Line, export, lines, number, sums},
     functions::{Functions, tenant},
@@ -172,6 +172,30 @@ fn every_packet_is_in_one_record_though_the_agent_is_killed_ten_times() {
             assert_eq!(sum, (packets, bytes - 14 * packets), "{name} {direction}");
         }
     }
+}
+
+#[test]
+fn more_flows_than_the_ring_of_records_holds_are_all_recorded() {
+    const FLOWS: usize = 100_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let format = "${srcport} ${packets} ${log-status} ${action} ${flow-direction}";
+    let functions = burst::world_as(FLOWS, |plan| {
+        plan.flow_logs = Some(export(folder.path(), format));
+    });
+    burst::open(&functions, FLOWS, u32::MAX);
+    let packets = || -> u64 {
+        let lines = lines(folder.path()).into_iter();
+        let out = lines.filter(|line| line["flow-direction"] == "egress");
+        out.map(|line| number(&line, "packets")).sum()
+    };
+    assert!(
+        eventually(PATIENCE, || packets() >= FLOWS as u64),
+        "{} packets; {:?}",
+        packets(),
+        functions.world.status().counters
+    );
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(packets(), FLOWS as u64);
 }
 
 #[test]
@@ -464,6 +488,7 @@ fn sessions_and_a_quota_that_is_used_up_reach_an_ipfix_collector() {
             let _ = sender.send(message);
         }
     });
+    world.write_config();
     world.start_agent();
     let request = world.attach_request(0);
     world.attach(request).expect("attach");

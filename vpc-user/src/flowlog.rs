@@ -40,7 +40,7 @@ pub use format::{FormatError, LogFormat};
 pub use interval::{Delta, Eni, FlowId, Interval};
 pub use keeper::{FLUSH, Keeper};
 pub use log::{Form, Log, Scope, TrafficType};
-pub use maker::{Folders, Made, MakeError, Maker, bindings};
+pub use maker::{Folders, Made, MakeError, Maker, each_binding};
 pub use object::{ObjectNames, WINDOW};
 pub use record::{Action, Flow, FlowDirection, Inside, Place, Record, Value, What};
 pub use spool::{Spool, SpoolError};

@@ -108,8 +108,11 @@ fn try_late(folders: &Folders, query: &Query) -> Result<Vec<Binding>, JournalErr
     let next = folders.indexed();
     let mut late = Vec::new();
     for number in journal::list(&dir)?.into_iter().filter(|it| *it >= next) {
-        let bindings = flowlog::bindings(&journal::path(&dir, number))?;
-        late.extend(bindings.into_iter().filter(|binding| query.has(binding)));
+        flowlog::each_binding(&journal::path(&dir, number), |binding| {
+            if query.has(&binding) {
+                late.push(binding);
+            }
+        })?;
     }
     Ok(late)
 }

@@ -373,6 +373,97 @@ prop_compose! {
     }
 }
 
+/// Every key of `[flow_logs]`.
+const FLOW_LOGS: &str = r#"
+[flow_logs]
+dir = "/var/lib/flows"
+period_secs = 30
+spool_mib = 64
+index_days = 7
+index_mib = 512
+timeout_secs = 5
+endpoint = "http://127.0.0.1:5000"
+[[flow_logs.bucket]]
+name = "flows"
+url = "s3://flows-of-mine/net"
+endpoint = "https://store.example"
+settings = { virtual_hosted_style_request = "false" }
+[[flow_logs.stream]]
+name = "flows"
+url = "https://collector.example/flows"
+access_key = "secret"
+[[flow_logs.export]]
+name = "audit"
+to = "ipfix+udp://192.0.2.9:4739"
+[[flow_logs.export]]
+name = "files"
+to = "file:///var/log/flows"
+format = "${version} ${x-environment-id}"
+traffic = "REJECT"
+parquet = true
+hive_compatible = true
+per_hour = true
+"#;
+
+#[test]
+fn flow_logs_survive_the_trip_through_text() {
+    let config = parse(FLOW_LOGS).expect("valid");
+    let text = render(&config).expect("renders");
+    assert_eq!(parse(&text).expect("valid"), config, "{text}");
+    let kept = config.flow_logs.expect("they are kept");
+    assert_eq!(kept.spool_bytes, 64 << 20);
+    assert_eq!(kept.index_age_secs, 7 * 24 * 3_600);
+    // A secret is in no log.
+    assert!(!format!("{kept:?}").contains("secret"));
+    // Without the section, only where resources are kept.
+    assert_eq!(parse(GOOD).expect("valid").flow_logs, None);
+    let beside = parse("[control]\nstore = \"/srv/vpc/state.redb\"").expect("valid");
+    let kept = beside.flow_logs.expect("they are kept");
+    assert_eq!(kept.dir, Path::new("/srv/vpc/flow-logs"));
+}
+
+#[test]
+fn what_flow_logs_cannot_be_is_refused_with_its_cause() {
+    let cases = [
+        (
+            "period_secs = 30",
+            "period_secs = 0",
+            "period_secs = 0 is outside 1 to 600",
+        ),
+        (
+            "url = \"s3://flows-of-mine/net\"",
+            "url = \"ftp://x\"",
+            "bucket = \"flows\" is not accepted: \"ftp://x\" is no place for objects",
+        ),
+        (
+            "url = \"https://collector.example/flows\"",
+            "url = \"nowhere\"",
+            "stream = \"flows\" is not accepted: ",
+        ),
+        (
+            "to = \"ipfix+udp://192.0.2.9:4739\"",
+            "to = \"ipfix+udp://collector\"",
+            "is no IPFIX collector",
+        ),
+        (
+            "traffic = \"REJECT\"",
+            "traffic = \"SOME\"",
+            "write ACCEPT, REJECT or ALL",
+        ),
+        ("${x-environment-id}", "${x-y}", "Unknown field 'x-y'"),
+        (
+            "name = \"files\"",
+            "name = \"audit\"",
+            "is the name of another export too",
+        ),
+    ];
+    for (from, to, part) in cases {
+        assert!(FLOW_LOGS.contains(from), "{from}");
+        let sentence = refusal(&FLOW_LOGS.replace(from, to));
+        assert!(sentence.contains(part), "{sentence}");
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_text_never_panics(text in "\\PC*") {

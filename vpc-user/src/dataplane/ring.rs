@@ -92,6 +92,15 @@ impl RecordRing {
         self.consumer().load(Ordering::Acquire)
     }
 
+    /// Whether more than half of it is taken.
+    pub fn is_half_full(&self) -> bool {
+        let taken = self
+            .producer()
+            .load(Ordering::Acquire)
+            .saturating_sub(self.position());
+        taken > self.size / 2
+    }
+
     /// Reads at most some records, and forgets none.
     pub fn read(&self, most: usize, batch: &mut Batch) {
         batch.records.clear();

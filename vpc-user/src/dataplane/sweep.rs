@@ -2,21 +2,26 @@
 //! small that the CPU is never held for long.
 
 use std::{
+    cell::Cell,
+    path::Path,
     sync::{Arc, atomic::Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use vpc_common::expiry::SweepOptions;
 
 use super::{
-    bpf::Runnable, clock, counters::Counters, tables::SharedTables, workers::WorkerContext,
+    bpf::Runnable, clock, counters::Counters, ring::RecordRing, start_error::StartError,
+    tables::SharedTables, workers::WorkerContext,
 };
 
 /// Blocks of one run: 1,024 slots, a few microseconds.
 const WINDOW: u32 = 4;
 /// How often each block is swept.
 const PERIOD: Duration = Duration::from_secs(1);
+/// How long a sweep waits for room in the ring of records, in all.
+const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 /// Into how many parts a period is divided, so that the work is spread over it.
 const PARTS: u32 = 20;
 
@@ -24,15 +29,21 @@ const PARTS: u32 = 20;
 pub struct Sweeper {
     context: WorkerContext,
     sweep: Runnable,
+    /// Where the records go.
+    records: RecordRing,
+    /// How long this sweep may still wait for room there.
+    patience: Cell<Duration>,
 }
 
 impl Sweeper {
     /// Prepares the thread.
-    pub fn new(context: &WorkerContext, sweep: Runnable) -> Self {
-        Self {
+    pub fn new(context: &WorkerContext, sweep: Runnable, maps: &Path) -> Result<Self, StartError> {
+        Ok(Self {
             context: context.clone(),
             sweep,
-        }
+            records: RecordRing::open(maps)?,
+            patience: Cell::new(ROOM_PATIENCE),
+        })
     }
 
     /// Sweeps until told to stop.
@@ -46,6 +57,7 @@ impl Sweeper {
             let number = self.export_number();
             let is_export = number != exported;
             let options = self.options(is_export);
+            self.patience.set(ROOM_PATIENCE);
             let windows = windows(shared);
             let per_part = windows.len().div_ceil(PARTS as usize).max(1);
             let mut parts = windows.chunks(per_part);
@@ -79,6 +91,18 @@ impl Sweeper {
         clock::unix_secs() / u64::from(self.context.export_secs)
     }
 
+    /// Does not hand over records faster than they are read: what finds no room is told of a
+    /// period later. Whoever reads them may be stuck, which is not waited for for long.
+    fn await_room(&self) {
+        let begun = Instant::now();
+        let patience = self.patience.get();
+        while self.records.is_half_full() && begun.elapsed() < patience && !self.context.stopping()
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.patience.set(patience.saturating_sub(begun.elapsed()));
+    }
+
     /// Flows of an environment that was detached are ended by the next full sweep.
     fn options(&self, is_export: bool) -> u64 {
         let mut options = 0;
@@ -97,6 +121,9 @@ impl Sweeper {
         options: u64,
         counters: &Arc<Counters>,
     ) -> std::io::Result<()> {
+        if options & SweepOptions::EXPORT != 0 {
+            self.await_room();
+        }
         let first = window * WINDOW;
         let count = WINDOW.min(self.context.shared.limits.blocks - first);
         let arguments = [clock::now_ns(), u64::from(first), u64::from(count), options];

@@ -31,7 +31,8 @@ impl Dataplane {
             export_secs: sink.period_secs().max(1),
             exports: Arc::default(),
         };
-        let sweeper = sweep::Sweeper::new(&context, self.programs.runnable(program::SWEEP)?);
+        let sweeper =
+            sweep::Sweeper::new(&context, self.programs.runnable(program::SWEEP)?, &maps)?;
         let punts = punt::Punts::open(&context, &self.programs, &maps)?;
         let observer = events::Observer::open(&context, &maps, sink)?;
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {

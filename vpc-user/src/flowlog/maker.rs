@@ -24,6 +24,11 @@ use super::{
 #[cfg(test)]
 mod tests;
 
+/// Bindings that are put into the index at once.
+const BATCH: usize = 100_000;
+/// Batches of one file of the journal, as a power of two: what a period can bring.
+const BATCH_BITS: u32 = 16;
+
 /// What is wrong with making flow logs. It is tried again.
 #[derive(Debug, thiserror::Error)]
 pub enum MakeError {
@@ -89,6 +94,8 @@ pub struct Maker {
     index: Index,
     progress: Progress,
     logs: BTreeMap<String, (Log, Spool)>,
+    /// The number of the file of the journal that is open.
+    open: u64,
 }
 
 /// What was made.
@@ -116,6 +123,7 @@ impl Maker {
             spool_bytes,
             index,
             logs: BTreeMap::new(),
+            open: 0,
         })
     }
 
@@ -154,14 +162,14 @@ impl Maker {
     pub fn make(&mut self) -> Result<Made, MakeError> {
         let mut numbers = journal::list(&self.folders.journal())?;
         // The last one is open.
-        let open = numbers.pop().unwrap_or_default();
+        self.open = numbers.pop().unwrap_or_default();
         self.bind(&numbers)?;
         let mut made = Made::default();
         for number in &numbers {
             self.make_up_to(*number, &numbers, &mut made)?;
         }
         self.trim(&mut made)?;
-        let needed = self.progress.oldest().min(open);
+        let needed = self.progress.oldest().min(self.open);
         for number in numbers.iter().filter(|number| **number < needed) {
             let path = journal::path(&self.folders.journal(), *number);
             fs::remove_file(&path).map_err(|source| JournalError::Io {
@@ -178,8 +186,19 @@ impl Maker {
         let next = self.progress.index;
         for number in numbers.iter().filter(|number| **number >= next) {
             let path = journal::path(&self.folders.journal(), *number);
-            let bindings = bindings(&path)?;
-            self.index.append(*number, bindings)?;
+            // Many small batches: what is in memory at a time is bounded.
+            let mut batch = number << BATCH_BITS;
+            let mut bindings = Vec::new();
+            let mut outcome = Ok(false);
+            each_binding(&path, |binding| {
+                bindings.push(binding);
+                if bindings.len() == BATCH && outcome.is_ok() {
+                    outcome = self.index.append(batch, std::mem::take(&mut bindings));
+                    batch += 1;
+                }
+            })?;
+            outcome?;
+            self.index.append(batch, bindings)?;
             self.progress.index = number + 1;
             self.keep_progress()?;
         }
@@ -227,8 +246,9 @@ impl Maker {
         let first = numbers.iter().find(|number| **number >= next);
         let first = first.copied().unwrap_or(last);
         let begun = journal::begun(&journal::path(&dir, first))?;
-        // A file begins when the one before it ends.
-        let ended = journal::begun(&journal::path(&dir, last + 1))?;
+        // A file begins when the one before it ends; the one that is open is not listed.
+        let next = numbers.iter().find(|number| **number > last);
+        let ended = journal::begun(&journal::path(&dir, next.copied().unwrap_or(self.open)))?;
         let seconds = self.period.seconds() * log.periods.max(1);
         Ok(begun / seconds != ended / seconds)
     }
@@ -256,7 +276,7 @@ impl Maker {
 }
 
 /// The flows that ended in a file of the journal.
-pub fn bindings(path: &Path) -> Result<Vec<Binding>, JournalError> {
+pub fn each_binding(path: &Path, mut take: impl FnMut(Binding)) -> Result<(), JournalError> {
     let mut names: BTreeMap<String, Arc<str>> = BTreeMap::new();
     let mut shared = |text: &str| -> Arc<str> {
         if let Some(known) = names.get(text) {
@@ -266,12 +286,11 @@ pub fn bindings(path: &Path) -> Result<Vec<Binding>, JournalError> {
         names.insert(text.to_owned(), Arc::clone(&name));
         name
     };
-    let mut bindings = Vec::new();
     Interval::open(vec![path.to_owned()])?.flows(|entry, place, environment| {
         if !entry.is_last {
             return;
         }
-        bindings.push(Binding {
+        take(Binding {
             start: entry.created,
             // Its port was its own until then.
             end: entry.told,
@@ -287,8 +306,7 @@ pub fn bindings(path: &Path) -> Result<Vec<Binding>, JournalError> {
             inside: environment.map_or(std::net::Ipv4Addr::UNSPECIFIED, |it| it.address),
             inside_port: entry.inside_port,
         });
-    })?;
-    Ok(bindings)
+    })
 }
 
 /// Makes the parcels of an interval: how many records each flow log has got.

@@ -26,15 +26,20 @@ const MILLION: usize = 1_000_000;
 /// Seconds in which they are opened, and collected once.
 const LONG_PERIOD: u64 = 30;
 
-/// Throughput of an open TCP stream with flow logs and without, one after the other.
+/// Throughput of an open TCP stream beside many flows that carry a little, with flow logs and
+/// without, in turn.
 pub fn overhead(figures: &mut Figures) {
     let with = Stream::start(Some(format!("period_secs = {PERIOD}\n{}", export())));
     let without = Stream::start(None);
     // The one and the other in turn, so that a slow moment of the machine is both's.
     let (mut sums, mut rounds) = ([0.0, 0.0], 0);
-    while rounds < 3 {
-        for (sum, stream) in sums.iter_mut().zip([&with, &without]) {
-            *sum += stream.throughput(Duration::from_secs(PERIOD));
+    while rounds < 6 {
+        let mut turn = [(0, &with), (1, &without)];
+        if rounds % 2 == 1 {
+            turn.reverse();
+        }
+        for (at, stream) in turn {
+            sums[at] += stream.throughput();
         }
         rounds += 1;
     }
@@ -100,12 +105,14 @@ impl Stream {
         }
     }
 
-    /// Bytes a second.
-    fn throughput(&self, time: Duration) -> f64 {
-        assert!(self.functions.world.status().flows > 0);
+    /// Bytes a second, while each of the other flows carries a packet, so that there is a
+    /// record of it.
+    fn throughput(&self) -> f64 {
+        let flows = self.functions.world.status().flows;
+        assert!(flows >= BESIDE as u64, "{flows} flows are open");
         self.run.store(true, Ordering::Relaxed);
         let (begun, before) = (Instant::now(), self.received.load(Ordering::Relaxed));
-        thread::sleep(time);
+        burst::open(&self.functions, BESIDE, (BESIDE as u64 / PERIOD) as u32);
         let received = self.received.load(Ordering::Relaxed) - before;
         let rate = received as f64 / begun.elapsed().as_secs_f64();
         self.run.store(false, Ordering::Relaxed);
@@ -146,8 +153,9 @@ pub fn million(figures: &mut Figures) {
         let delivered = || records(&folder) >= MILLION as u64;
         assert!(
             crate::wait::eventually(Duration::from_secs(120), delivered),
-            "{} records",
-            records(&folder)
+            "{} records\n{}",
+            records(&folder),
+            functions.world.log_tail(20)
         );
         let spent = cpu(pid) - before - quiet * begun.elapsed().as_secs_f64() / 3.0;
         stop.store(true, Ordering::Relaxed);

@@ -366,3 +366,42 @@ fn bytes_that_are_no_block_end_a_file() {
         assert_eq!((found.good, found.len), (0, bytes.len() as u64));
     }
 }
+
+#[test]
+fn more_than_fits_into_a_block_is_told_of_once() {
+    const MANY: u32 = 40_000;
+    let mut host = Host::new();
+    let records = |packets: u64| -> Vec<RefusalRecord> {
+        let key = |number: u32| RefusalKey {
+            remote: Addr::from_v4(V4::new(number.to_be_bytes())),
+            ..refusal_key(9)
+        };
+        let entry = |number| RefusalRecord::new(key(number), [packets, packets * 60, 7]);
+        (0..MANY).map(entry).collect()
+    };
+    let tell = |host: &mut Host, packets| {
+        let records = records(packets);
+        let journal = host.journal.as_mut().unwrap();
+        host.directory
+            .read(|names| journal.refusals(&records, 0, names))
+            .unwrap();
+    };
+    tell(&mut host, 2);
+    host.do_(&Deed::Roll(60));
+    drop(host.journal.take());
+    let mut journal = Journal::open(host.dir.path(), Period::new(60), host.now).unwrap();
+    journal.resume(RING);
+    host.journal = Some(journal);
+    tell(&mut host, 5);
+    let numbers = list(host.dir.path()).unwrap();
+    let mut packets = 0;
+    for number in numbers {
+        let found = read(&path(host.dir.path(), number), |entry| {
+            if let Visit::Refusal(entry) = entry {
+                packets += entry.packets;
+            }
+        });
+        assert!(!found.unwrap().is_cut());
+    }
+    assert_eq!(packets, u64::from(MANY) * 5);
+}

@@ -26,6 +26,11 @@ use crate::{
     flowlog::{Environment, Place, directory::View},
 };
 
+/// What is being made of the next file.
+const DRAFT: &str = "next.draft";
+/// Bytes after which a block is written, if what comes may be in another.
+const BLOCK: usize = 1 << 20;
+
 /// Seconds of one file. Files end at multiples of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Period(u64);
@@ -173,16 +178,27 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes a file that begins where the last one ended.
+    /// Makes a file that begins where the last one ended. It is there with all that it begins
+    /// with, or not at all.
     fn begin_file(&mut self, number: u64) -> Result<(), JournalError> {
+        let draft = self.dir.join(DRAFT);
+        let written = self.write_first(&draft);
+        let (file, len) = written.map_err(JournalError::io(&draft, "written"))?;
         let path = path(&self.dir, number);
-        let file = File::create(&path).map_err(JournalError::io(&path, "made"))?;
+        fs::rename(&draft, &path).map_err(JournalError::io(&path, "made"))?;
         sync_folder(&self.dir)?;
         self.enis = Numbers::default();
         self.environments = Numbers::default();
-        (self.number, self.len, self.next_number) = (number, 0, 0);
+        (self.number, self.len, self.next_number) = (number, len, 0);
         self.file = Some(file);
-        let mut first = Vec::new();
+        self.is_synced = false;
+        Ok(())
+    }
+
+    /// What a file begins with, and how long that is.
+    fn write_first(&self, path: &Path) -> io::Result<(File, u64)> {
+        let file = File::create(path)?;
+        let (mut first, mut len) = (Vec::new(), 0);
         block::begin(&mut first);
         tag::BEGUN.put(&mut first);
         self.begun.put(&mut first);
@@ -190,15 +206,13 @@ impl Journal {
             tag::TOLD.put(&mut first);
             key.put(&mut first);
             told.put(&mut first);
+            if first.len() >= BLOCK {
+                len += write_block(&file, &mut first, len)?;
+            }
         }
         put_position(&self.ring, self.position, &mut first);
-        let kept = mem::replace(&mut self.block, first);
-        let written = self.write();
-        self.block = kept;
-        if written.is_err() {
-            self.file = None;
-        }
-        written
+        len += write_block(&file, &mut first, len)?;
+        Ok((file, len))
     }
 
     /// Where the files are.
@@ -305,7 +319,14 @@ impl Journal {
             tag::REFUSAL.put(&mut self.block);
             entry.write(&mut self.block);
             self.telling.push((record.key, Some(told)));
+            if self.block.len() >= BLOCK {
+                self.write_refusals()?;
+            }
         }
+        self.write_refusals()
+    }
+
+    fn write_refusals(&mut self) -> Result<(), JournalError> {
         if !self.telling.is_empty() {
             // Whose table it was.
             put_position(&self.ring, self.position, &mut self.block);
@@ -320,6 +341,9 @@ impl Journal {
                 tag::TAKEN.put(&mut self.block);
                 key.put(&mut self.block);
                 self.telling.push((*key, None));
+            }
+            if self.block.len() >= BLOCK {
+                self.write()?;
             }
         }
         self.write()
@@ -372,7 +396,7 @@ impl Journal {
         let ended = self.number;
         let enis: Vec<_> = enis.collect();
         if self.file.is_some() {
-            self.enis(&enis);
+            self.enis(&enis)?;
             tag::ENDED.put(&mut self.block);
             // A clock that was set back does not make a file end before it began.
             let at = self.period.boundary(now).max(self.begun);
@@ -383,18 +407,22 @@ impl Journal {
             self.file = None;
         }
         self.begin_file(ended + 1)?;
-        self.enis(&enis);
+        self.enis(&enis)?;
         self.write()?;
         Ok(ended)
     }
 
-    fn enis(&mut self, enis: &[(&Arc<Place>, u64)]) {
+    fn enis(&mut self, enis: &[(&Arc<Place>, u64)]) -> Result<(), JournalError> {
         for (place, unrecorded) in enis {
             let number = self.eni(Some(place));
             tag::ENI.put(&mut self.block);
             number.put(&mut self.block);
             unrecorded.put(&mut self.block);
+            if self.block.len() >= BLOCK {
+                self.write()?;
+            }
         }
+        Ok(())
     }
 
     /// Sees to it that what was taken survives a crash of the host.
@@ -429,15 +457,13 @@ impl Journal {
         if self.block.len() == block::HEAD {
             return Ok(());
         }
-        block::complete(&mut self.block);
         let written = match &self.file {
-            Some(file) => file.write_all_at(&self.block, self.len),
+            Some(file) => write_block(file, &mut self.block, self.len),
             None => Err(io::ErrorKind::NotFound.into()),
         };
         let telling = mem::take(&mut self.telling);
-        let len = self.block.len() as u64;
         block::begin(&mut self.block);
-        if let Err(source) = written {
+        let len = written.or_else(|source| {
             if let Some(file) = &self.file {
                 // What is behind the end is not read: this only tidies up.
                 let _ = file.set_len(self.len);
@@ -446,8 +472,8 @@ impl Journal {
             self.enis = Numbers::default();
             self.environments = Numbers::default();
             let path = path(&self.dir, self.number);
-            return Err(JournalError::io(&path, "written")(source));
-        }
+            Err(JournalError::io(&path, "written")(source))
+        })?;
         for (key, told) in telling {
             match told {
                 Some(told) => self.told.insert(key, told),
@@ -458,6 +484,15 @@ impl Journal {
         self.is_synced = false;
         Ok(())
     }
+}
+
+/// Writes the block in a buffer to a place, and begins another: how long it was.
+fn write_block(file: &File, block: &mut Vec<u8>, at: u64) -> io::Result<u64> {
+    block::complete(block);
+    let written = file.write_all_at(block, at);
+    let len = block.len() as u64;
+    block::begin(block);
+    written.map(|()| len)
 }
 
 /// The number of what has a name, which is defined before it is used.
