@@ -13,7 +13,16 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{bench::Figures, burst, flow_logs, functions::Functions, http, topology::RESOURCE};
+use crate::{
+    bench::Figures,
+    burst,
+    echo::{udp_exchange, udp_socket},
+    flow_logs,
+    functions::Functions,
+    http,
+    topology::RESOURCE,
+    world::ECHO,
+};
 
 /// Live flows beside the stream whose throughput is measured.
 const BESIDE: usize = 50_000;
@@ -130,6 +139,12 @@ pub fn million(figures: &mut Figures) {
         &format!("period_secs = {LONG_PERIOD}\n"),
     );
     let functions = burst::world_as(MILLION, |plan| plan.flow_logs = Some(text));
+    // From then on the next hop is known.
+    let first = functions
+        .world
+        .env(0)
+        .run(|| udp_socket((RESOURCE, ECHO.port())));
+    udp_exchange(&first.expect("socket"), b"the first").expect("an answer");
     await_boundary(LONG_PERIOD, Duration::ZERO);
     burst::open(&functions, MILLION, u32::MAX);
     let flows = functions.world.status().flows;

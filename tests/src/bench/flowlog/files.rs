@@ -40,7 +40,7 @@ fn records() -> Vec<Record> {
                 } else {
                     FlowDirection::Ingress
                 },
-                protocol: if at % 3 == 0 { 17 } else { 6 },
+                protocol: if at.is_multiple_of(3) { 17 } else { 6 },
                 remote: Ipv4Addr::from_bits(0x0a00_0000 | (mixed >> 40) as u32 & 0xff_ffff),
                 remote_port: 443,
                 local_port: 1_024 + (mixed >> 20) as u16 % 64_000,

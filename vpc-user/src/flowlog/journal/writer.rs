@@ -463,7 +463,7 @@ impl Journal {
         };
         let telling = mem::take(&mut self.telling);
         block::begin(&mut self.block);
-        let len = written.or_else(|source| {
+        let len = written.map_err(|source| {
             if let Some(file) = &self.file {
                 // What is behind the end is not read: this only tidies up.
                 let _ = file.set_len(self.len);
@@ -472,7 +472,7 @@ impl Journal {
             self.enis = Numbers::default();
             self.environments = Numbers::default();
             let path = path(&self.dir, self.number);
-            Err(JournalError::io(&path, "written")(source))
+            JournalError::io(&path, "written")(source)
         })?;
         for (key, told) in telling {
             match told {
