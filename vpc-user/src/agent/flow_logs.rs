@@ -3,6 +3,8 @@
 
 use std::{
     collections::BTreeMap,
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt as _,
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError},
@@ -62,6 +64,12 @@ impl FlowLogs {
         runtime: Handle,
         told: flowlog::Told,
     ) -> anyhow::Result<(Self, Keeper)> {
+        // Who talks to whom is nobody else's business.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&config.dir)
+            .with_context(|| format!("{} cannot be made", config.dir.display()))?;
         let folders = Folders::new(&config.dir);
         let period = Period::new(config.period_secs);
         let journal = Journal::open(&folders.journal(), period, clock::unix_secs())

@@ -13,6 +13,8 @@ use crate::{
     model::{BindingInfo, Bindings, FlowInfo, WhoRequest},
 };
 
+/// The most flows of an answer.
+const LIMIT_MAX: usize = 1_000_000;
 /// Times that a file of the journal may vanish while it is read.
 const ATTEMPTS: usize = 8;
 
@@ -128,7 +130,7 @@ fn query(request: &WhoRequest) -> Query {
         function: request.function.clone(),
         from: request.from,
         to: request.to,
-        limit: request.limit,
+        limit: request.limit.min(LIMIT_MAX),
     }
 }
 

@@ -209,8 +209,10 @@ impl Kind {
             | Self::Address
             | Self::NatGateway
             | Self::Endpoint
-            | Self::DhcpOptions
-            | Self::FlowLog => "**Nothing yet.**",
+            | Self::DhcpOptions => "**Nothing yet.**",
+            Self::FlowLog => {
+                "Records of its VPC, subnet or interface: [flow-logs.md](flow-logs.md)."
+            }
         }
     }
 }

@@ -102,6 +102,12 @@ fields! {
         EncryptionStatus = "encryption-status" Int;
     }
     11 {
+        InstanceTag = "instance-tag" Text;
+        InstanceTag2 = "instance-tag-2" Text;
+        InterfaceTag = "interface-tag" Text;
+        InterfaceTag2 = "interface-tag-2" Text;
+        AsgTag = "asg-tag" Text;
+        AsgTag2 = "asg-tag-2" Text;
         InterfaceType = "interface-type" Text;
         NextHopInterfaceId = "next-hop-interface-id" Text;
         NextHopSubnetId = "next-hop-subnet-id" Text;

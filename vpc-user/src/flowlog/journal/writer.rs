@@ -52,19 +52,16 @@ impl Period {
     }
 }
 
-/// Numbers of what has a name in the file that is open. What is held here is at no other
-/// address meanwhile.
+/// Numbers of what has a name in the file that is open, by its address: what is held here
+/// is at no other meanwhile.
 #[derive(Debug)]
-struct Numbers<T>(HashMap<*const T, (Arc<T>, u32)>);
+struct Numbers<T>(HashMap<usize, (Arc<T>, u32)>);
 
 impl<T> Default for Numbers<T> {
     fn default() -> Self {
         Self(HashMap::new())
     }
 }
-
-// SAFETY: the pointers are keys that nobody follows.
-unsafe impl<T: Send + Sync> Send for Numbers<T> {}
 
 /// The journal, of its one writer.
 #[derive(Debug)]
@@ -503,7 +500,8 @@ fn number<T: Serialize>(
     block: &mut Vec<u8>,
     next: &mut u32,
 ) -> u32 {
-    if let Some((_, number)) = numbers.0.get(&Arc::as_ptr(named)) {
+    let address = Arc::as_ptr(named).addr();
+    if let Some((_, number)) = numbers.0.get(&address) {
         return *number;
     }
     let Ok(text) = serde_json::to_string(&**named) else {
@@ -514,8 +512,7 @@ fn number<T: Serialize>(
     tag.put(block);
     number.put(block);
     text.put(block);
-    let entry = (Arc::clone(named), number);
-    numbers.0.insert(Arc::as_ptr(named), entry);
+    numbers.0.insert(address, (Arc::clone(named), number));
     number
 }
 
