@@ -51,6 +51,12 @@ fn place(hash: &FlowHash, key: &FlowKey) -> Place {
     }
 }
 
+/// The two buckets that a key's entry may be in.
+pub fn buckets_of(hash: &FlowHash, key: &FlowKey) -> [u32; 2] {
+    let place = place(hash, key);
+    [place.first, place.second]
+}
+
 #[inline(always)]
 const fn entry(tag: u64, flow: FlowRef) -> u64 {
     (flow.slot as u64 + 1) & SLOT | tag << 24 | (flow.epoch as u64) << 32

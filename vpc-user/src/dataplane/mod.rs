@@ -21,6 +21,7 @@ mod exhaustion;
 mod explain;
 mod features;
 mod filters;
+mod flow_hash;
 mod grace;
 mod holding;
 mod hook;

@@ -14,6 +14,7 @@ use vpc_common::{
 };
 
 use super::{
+    flow_hash,
     mapped::Mapped,
     skb::skb_layout,
     spec::{self, Shape, TableSpec},
@@ -223,7 +224,7 @@ fn initialise(maps: &Path, limits: &Limits) -> Result<(), StartError> {
         })?;
 
     let mut hash: Array<_, FlowHash> = pinned(maps, name::FLOW_HASH)?;
-    hash.set(0, draw_hash(limits)?, 0)
+    hash.set(0, flow_hash::draw(limits)?, 0)
         .map_err(failed(name::FLOW_HASH))?;
 
     let mut meta: Array<_, Meta> = pinned(maps, name::META)?;
@@ -233,28 +234,6 @@ fn initialise(maps: &Path, limits: &Limits) -> Result<(), StartError> {
         limits: *limits,
     };
     meta.set(0, value, 0).map_err(failed(name::META))
-}
-
-/// Secret multipliers, so that nobody outside can tell the bucket of a flow.
-fn draw_hash(limits: &Limits) -> Result<FlowHash, StartError> {
-    const SOURCE: &str = "/dev/urandom";
-    let mut bytes = [0; 64];
-    fs::File::open(SOURCE)
-        .and_then(|mut source| io::Read::read_exact(&mut source, &mut bytes))
-        .map_err(|source| StartError::Io {
-            path: SOURCE.into(),
-            source,
-        })?;
-    let (words, _) = bytes.as_chunks::<8>();
-    let mut hash = FlowHash {
-        multipliers: [0; 8],
-        mask: limits.buckets() - 1,
-        reserved: 0,
-    };
-    for (multiplier, word) in hash.multipliers.iter_mut().zip(words) {
-        *multiplier = u64::from_ne_bytes(*word);
-    }
-    Ok(hash)
 }
 
 fn fill_slab(slab: &Slab, blocks: usize) {
