@@ -47,12 +47,15 @@ pub fn draw(limits: &Limits) -> Result<FlowHash, StartError> {
     Ok(hash)
 }
 
+/// A key of a pattern: environment, port, remote.
+type Member = (u32, u32, u32);
+
 /// Whether keys in a row find room, with as many of them as there are buckets: half of all
 /// slots.
 fn spreads(hash: &FlowHash) -> bool {
     let count = KEYS.min(hash.mask + 1);
-    let patterns: [fn(u32) -> (u32, u32, u32); 4] = [
-        // Environment, port, remote: the ports of one after the other, of several at a time,
+    let patterns: [fn(u32) -> Member; 4] = [
+        // The ports of one after the other, of several at a time,
         // of many; and one port to remotes in a row.
         |n| (n / PORTS, n % PORTS, 0),
         |n| (n % 2, n / 2, 0),
@@ -64,7 +67,7 @@ fn spreads(hash: &FlowHash) -> bool {
         .all(|pattern| finds_room(hash, (0..count).map(pattern)))
 }
 
-fn finds_room(hash: &FlowHash, keys: impl Iterator<Item = (u32, u32, u32)>) -> bool {
+fn finds_room(hash: &FlowHash, keys: impl Iterator<Item = Member>) -> bool {
     let mut taken = vec![0_usize; hash.mask as usize + 1];
     for (environment, port, remote) in keys {
         let remote = Addr::from_v4(V4::new((0x0a00_0000 + remote).to_be_bytes()));
