@@ -17,15 +17,17 @@ mod control;
 mod flow_logs;
 mod reload;
 mod resources;
-mod sink;
 mod who;
 
 pub use self::reload::{ConfigFile, Fixed, ReloadError};
-use self::{control::ControlPlane, flow_logs::FlowLogs, sink::Sink, who::Who};
-pub use crate::dataplane::{FlowSink, Plan, RefusalRecord, TeardownError, dry_run, teardown};
+use self::{control::ControlPlane, flow_logs::FlowLogs, who::Who};
+pub use crate::dataplane::{Plan, TeardownError, dry_run, teardown};
 use crate::{
     api,
-    dataplane::{Applied, AttachError, Dataplane, LinkChange, LinkMonitor, Workers},
+    dataplane::{
+        Applied, AttachError, Dataplane, Discard, FlowSink, HighWater, LinkChange, LinkMonitor,
+        Workers, warn_of_high_water,
+    },
     flowlog::{Directory, Outcome},
     model::{Config, EnvironmentInfo, Request, Response},
 };
@@ -242,8 +244,12 @@ fn own(
         anyhow::bail!(first.unwrap_or_default());
     }
     let keeper = owner.start_flow_logs(runtime, commands.clone())?;
-    let sink = Sink::new(keeper, owner.control.is_some().then_some(commands));
-    let workers = owner.dataplane.start_workers(Box::new(sink))?;
+    let sink: Box<dyn FlowSink> = match keeper {
+        Some(keeper) => Box::new(keeper),
+        None => Box::new(Discard),
+    };
+    let high_water = high_water(owner.control.is_some().then_some(commands));
+    let workers = owner.dataplane.start_workers(sink, high_water)?;
     tracing::info!(adopted = owner.dataplane.adopted(), "the data path is up");
     let recorded = owner
         .config
@@ -255,6 +261,19 @@ fn own(
         owner.serve(inbox);
     }
     finish(owner, workers, options)
+}
+
+/// Tells of ENIs that are nearly full: the control plane, which adds one, or whoever reads
+/// the log.
+fn high_water(commands: Option<mpsc::Sender<Command>>) -> HighWater {
+    Box::new(move |eni, connections| match &commands {
+        Some(commands) => {
+            tracing::info!(eni, connections, "an ENI is nearly full");
+            // Who does not listen any more is about to end.
+            let _ = commands.send(Command::HighWater(eni.to_owned()));
+        }
+        None => warn_of_high_water(eni, connections),
+    })
 }
 
 fn finish(owner: Owner, workers: Workers, options: AgentOptions) -> anyhow::Result<()> {
@@ -415,8 +434,8 @@ impl Owner {
                 .map(Response::Refusals)
                 .map_err(unreadable),
             Request::Status => dataplane.status().map(Response::Status).map_err(unreadable),
-            // Answered before it comes here.
-            Request::Flows | Request::Who(_) => Ok(Response::Flows(Vec::new())),
+            // The handle answers it.
+            Request::Flows | Request::Who(_) => Err("flows are not listed here".to_owned()),
             Request::AttachFunction(_)
             | Request::Control { .. }
             | Request::Apply { .. }

@@ -81,7 +81,6 @@ impl FlowLogs {
         let maker = Maker::open(folders, period, config.spool_bytes, retention)
             .context("flow logs cannot be made")?;
         let (notices, inbox) = mpsc::channel();
-        let (ended, files) = mpsc::channel();
         let thread = Worker {
             maker,
             runtime,
@@ -97,16 +96,12 @@ impl FlowLogs {
             .name("vpc-flowlog".to_owned())
             .spawn(move || thread.run(&inbox))
             .context("start the thread of flow logs")?;
-        let forward = notices.clone();
-        std::thread::Builder::new()
-            .name("vpc-journal".to_owned())
-            .spawn(
-                move || {
-                    while files.recv().is_ok() && forward.send(Notice::Ended).is_ok() {}
-                },
-            )
-            .context("start the thread of flow logs")?;
-        let keeper = Keeper::new(journal, period, directory, ended);
+        let listener = notices.clone();
+        let ended = move || {
+            // Who has ended finds the file when it runs again.
+            let _ = listener.send(Notice::Ended);
+        };
+        let keeper = Keeper::new(journal, period, directory, Box::new(ended));
         let flow_logs = Self {
             config: config.clone(),
             region,
@@ -171,6 +166,8 @@ impl FlowLogs {
 /// A flow log that is delivered.
 struct Delivery {
     log: Log,
+    /// What says where its destination is.
+    config: FlowLogsConfig,
     ready: watch::Sender<Ready>,
     task: Task<()>,
 }
@@ -246,7 +243,8 @@ impl Worker {
     /// Starts to deliver a flow log, unless it is delivered already.
     fn begin(&mut self, log: Log) {
         if let Some(delivery) = self.deliveries.get(&log.id) {
-            if delivery.log == log && !delivery.task.is_finished() {
+            let is_same = delivery.log == log && delivery.config == self.config;
+            if is_same && !delivery.task.is_finished() {
                 return;
             }
             delivery.task.abort();
@@ -264,7 +262,12 @@ impl Worker {
         let told = Arc::clone(&self.told);
         let task = flowlog::deliver(log.id.clone(), spool.clone(), destination, receiver, told);
         let task = self.runtime.spawn(task);
-        let delivery = Delivery { ready, task, log };
+        let delivery = Delivery {
+            log,
+            config: self.config.clone(),
+            ready,
+            task,
+        };
         self.deliveries.insert(delivery.log.id.clone(), delivery);
     }
 

@@ -83,13 +83,20 @@ pub trait FlowSink: Send {
 
     /// Nothing has been asked for a moment.
     fn idle(&mut self) {}
+}
 
-    /// Told once when an ENI reaches 80 % of its connections, and again after it fell
-    /// below. Logged unless an implementation says otherwise.
-    fn high_water(&mut self, eni: &str, connections: u64) {
-        warn_of_high_water(eni, connections);
+/// Keeps no records.
+pub struct Discard;
+
+impl FlowSink for Discard {
+    fn take(&mut self, _: &Batch) -> Result<(), SinkError> {
+        Ok(())
     }
 }
+
+/// Is told once when an ENI reaches 80 % of its connections, by name and with how many it
+/// has, and again after it fell below.
+pub type HighWater = Box<dyn Fn(&str, u64) + Send>;
 
 /// Tells of an ENI that reached 80 % of its connections, where nobody but a human can help.
 pub fn warn_of_high_water(eni: &str, connections: u64) {
@@ -113,6 +120,7 @@ pub struct Observer {
     exhausted: Vec<Exhaustion>,
     names: Hash<NameKey, Name>,
     sink: Box<dyn FlowSink>,
+    high_water: HighWater,
     /// Of [`WorkerContext::exports`], those that were passed on.
     periods: u64,
     /// Since when the sink has not taken what it was given.
@@ -125,6 +133,7 @@ impl Observer {
         context: &WorkerContext,
         maps: &Path,
         mut sink: Box<dyn FlowSink>,
+        high_water: HighWater,
     ) -> Result<Self, StartError> {
         let records = RecordRing::open(maps)?;
         records.release(sink.resume(records.identity()));
@@ -138,6 +147,7 @@ impl Observer {
             exhausted: Vec::new(),
             names: pinned(maps, name::NAMES)?,
             sink,
+            high_water,
             periods: 0,
             refusing: None,
         })
@@ -228,8 +238,7 @@ impl Observer {
             match read::<Event>(&item) {
                 Some(event) if event.kind == Event::HIGH_WATER => {
                     self.context.counters.high_water_events.one();
-                    self.sink
-                        .high_water(&eni_name(&self.names, &event), event.value);
+                    (self.high_water)(&eni_name(&self.names, &event), event.value);
                 }
                 _ => self.context.counters.records_malformed.one(),
             }

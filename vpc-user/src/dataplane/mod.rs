@@ -77,7 +77,7 @@ pub use self::{
     apply::Applied,
     counters::Counters,
     enis::EniLoad,
-    events::{FlowSink, SinkError, warn_of_high_water},
+    events::{Discard, FlowSink, HighWater, SinkError, warn_of_high_water},
     exhaustion::Exhaustion,
     images::Images,
     listing::protocol_label,

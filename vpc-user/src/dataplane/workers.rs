@@ -13,14 +13,18 @@ use vpc_common::layout::program;
 use super::{
     Dataplane, OpenError,
     counters::Counters,
-    events::{self, FlowSink},
+    events::{self, FlowSink, HighWater},
     object, punt, sweep,
     tables::SharedTables,
 };
 
 impl Dataplane {
     /// Starts the threads that serve the kernel programs.
-    pub fn start_workers(&self, sink: Box<dyn FlowSink>) -> Result<Workers, OpenError> {
+    pub fn start_workers(
+        &self,
+        sink: Box<dyn FlowSink>,
+        high_water: HighWater,
+    ) -> Result<Workers, OpenError> {
         let stop = Arc::new(AtomicBool::new(false));
         let maps = self.pin_dir.join(object::MAPS);
         let context = WorkerContext {
@@ -34,7 +38,7 @@ impl Dataplane {
         let sweeper =
             sweep::Sweeper::new(&context, self.programs.runnable(program::SWEEP)?, &maps)?;
         let punts = punt::Punts::open(&context, &self.programs, &maps)?;
-        let observer = events::Observer::open(&context, &maps, sink)?;
+        let observer = events::Observer::open(&context, &maps, sink, high_water)?;
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new()
                 .name(name.to_owned())

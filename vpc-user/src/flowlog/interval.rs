@@ -12,7 +12,7 @@ use vpc_common::{drop::DropReason, layout::RefusalKey};
 
 use super::{
     Action, Environment, Flow, FlowDirection, Inside, Place, Record, What,
-    journal::{self, EniEntry, ExhaustedEntry, FlowEntry, JournalError, RefusalEntry, Visit},
+    journal::{self, EniEntry, Entry, ExhaustedEntry, FlowEntry, JournalError, RefusalEntry},
 };
 
 /// Flows of one part, about: what is in memory at a time.
@@ -133,17 +133,17 @@ impl Interval {
             let mut numbers = Numbers::default();
             let mut unrecorded: HashMap<u32, (u64, u64)> = HashMap::new();
             let found = journal::read(file, |entry| match entry {
-                Visit::EniName(number, place) => {
+                Entry::EniName(number, place) => {
                     let known = places.entry(place.clone());
                     let at = *known.or_insert_with(|| interval.add_eni(*place));
                     numbers.enis.insert(number, at);
                 }
-                Visit::EnvironmentName(number, environment) => {
+                Entry::EnvironmentName(number, environment) => {
                     let known = names.entry(environment.clone());
                     let at = *known.or_insert_with(|| interval.add_environment(*environment));
                     numbers.environments.insert(number, at);
                 }
-                Visit::Eni(entry) => interval.note(&numbers, entry, &mut unrecorded),
+                Entry::Eni(entry) => interval.note(&numbers, entry, &mut unrecorded),
                 _ => {}
             })?;
             if found.is_cut() {
@@ -218,12 +218,12 @@ impl Interval {
     pub fn each(&self, mut take: impl FnMut(FlowId, Delta)) -> Result<(), JournalError> {
         for (file, numbers) in self.files.iter().zip(&self.numbers) {
             journal::read(file, |entry| match entry {
-                Visit::Flow(entry) => {
+                Entry::Flow(entry) => {
                     for (id, delta) in self.flow(numbers, &entry) {
                         take(id, delta);
                     }
                 }
-                Visit::Refusal(entry) => {
+                Entry::Refusal(entry) => {
                     if let Some((id, delta)) = self.refusal(numbers, &entry) {
                         take(id, delta);
                     }
@@ -363,7 +363,7 @@ impl Interval {
     ) -> Result<(), JournalError> {
         for (file, numbers) in self.files.iter().zip(&self.numbers) {
             journal::read(file, |entry| {
-                let Visit::Exhausted(entry) = entry else {
+                let Entry::Exhausted(entry) = entry else {
                     return;
                 };
                 let eni = numbers.enis.get(&entry.eni);
@@ -384,7 +384,7 @@ impl Interval {
     ) -> Result<(), JournalError> {
         for (file, numbers) in self.files.iter().zip(&self.numbers) {
             journal::read(file, |entry| {
-                let Visit::Flow(entry) = entry else { return };
+                let Entry::Flow(entry) = entry else { return };
                 let eni = numbers.enis.get(&entry.eni);
                 let Some(eni) = eni.and_then(|at| self.enis.get(*at as usize)) else {
                     return;

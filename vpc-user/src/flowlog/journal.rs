@@ -21,7 +21,7 @@ use std::{
 };
 
 pub use block::{ExhaustedEntry, FlowEntry, RefusalEntry};
-pub use reader::{EniEntry, Summary, Visit, read};
+pub use reader::{EniEntry, Entry, Summary, read};
 pub use told::Told;
 pub use writer::{Journal, Period};
 

@@ -1,9 +1,6 @@
 //! What the kernel tells goes into the journal: the sink of a host that keeps flow logs.
 
-use std::{
-    sync::mpsc::Sender,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{
     Directory,
@@ -19,16 +16,21 @@ pub struct Keeper {
     journal: Journal,
     period: Period,
     directory: Directory,
-    /// Told the number of each file that has ended.
-    ended: Sender<u64>,
+    /// Called when a file has ended.
+    ended: Box<dyn Fn() + Send>,
     flushed: Instant,
     /// Refusals that are told of were not compared yet with those that are there.
     is_fresh: bool,
 }
 
 impl Keeper {
-    /// Of a journal. `ended` is told the number of each file that has ended.
-    pub fn new(journal: Journal, period: Period, directory: Directory, ended: Sender<u64>) -> Self {
+    /// Of a journal. `ended` is called when a file has ended.
+    pub fn new(
+        journal: Journal,
+        period: Period,
+        directory: Directory,
+        ended: Box<dyn Fn() + Send>,
+    ) -> Self {
         Self {
             journal,
             period,
@@ -91,13 +93,12 @@ impl FlowSink for Keeper {
             return Ok(());
         }
         let journal = &mut self.journal;
-        let number = self.directory.read(|names| {
+        self.directory.read(|names| {
             let enis = names.enis();
             journal.roll(now, enis.map(|(index, place)| (place, unrecorded(index))))
         })?;
         self.directory.forget(clock::now_tick());
-        // Who makes flow logs of it may have ended before: it finds the file later.
-        let _ = self.ended.send(number);
+        (self.ended)();
         Ok(())
     }
 

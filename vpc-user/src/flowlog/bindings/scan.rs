@@ -8,6 +8,7 @@ use super::{
     Query,
     columns::{Columns, Number, Text, Time, millis},
     file::{Group, GroupRows, OpenFile},
+    is_function,
 };
 
 /// A question, in the terms of columns. Ends are inclusive.
@@ -180,20 +181,15 @@ impl Filter {
     }
 }
 
-/// Whether a text is the one that is wanted. A function may be wanted by its qualified ARN,
-/// its ARN without the version, or its name.
-/// `arn:aws:lambda:us-east-1:123456789012:function:name:version`
+/// Whether a text is the one that is wanted.
 fn is_named(column: Text, text: &[u8], wanted: &str) -> bool {
-    let wanted = wanted.as_bytes();
-    if text == wanted || column != Text::Function {
-        return text == wanted && (column != Text::Function || !text.is_empty());
+    match column {
+        // An empty one is none.
+        Text::Function => {
+            !text.is_empty() && str::from_utf8(text).is_ok_and(|text| is_function(text, wanted))
+        }
+        _ => text == wanted.as_bytes(),
     }
-    let Some(colon) = text.iter().rposition(|byte| *byte == b':') else {
-        return false;
-    };
-    let unqualified = &text[..colon];
-    let prefix = unqualified.strip_suffix(wanted);
-    prefix.is_some_and(|prefix| prefix.is_empty() || prefix.ends_with(b":function:"))
 }
 
 /// How many rows there are.

@@ -25,7 +25,7 @@ pub struct EniEntry {
 
 /// One entry.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Visit {
+pub enum Entry {
     /// The file begins, Unix seconds.
     Begun(u64),
     /// The file ended, Unix seconds.
@@ -71,7 +71,7 @@ impl Summary {
 }
 
 /// Reads a file up to its last whole block, one block in memory at a time.
-pub fn read(path: &Path, mut visit: impl FnMut(Visit)) -> Result<Summary, JournalError> {
+pub fn read(path: &Path, mut visit: impl FnMut(Entry)) -> Result<Summary, JournalError> {
     let failed = || JournalError::io(path, "read");
     let file = File::open(path).map_err(failed())?;
     let mut summary = Summary {
@@ -93,8 +93,8 @@ pub fn read(path: &Path, mut visit: impl FnMut(Visit)) -> Result<Summary, Journa
                 at: summary.good,
             })?;
             match &entry {
-                Visit::Begun(at) => summary.begun = *at,
-                Visit::Ended(at) => summary.ended = Some(*at),
+                Entry::Begun(at) => summary.begun = *at,
+                Entry::Ended(at) => summary.ended = Some(*at),
                 _ => {}
             }
             visit(entry);
@@ -113,7 +113,7 @@ pub fn begun(path: &Path) -> Result<u64, JournalError> {
     let mut file = BufReader::new(file);
     let first = next_block(&mut file, len, &mut buffer).map_err(failed())?;
     match first.and_then(|mut entries| entry(&mut entries)) {
-        Some(Visit::Begun(at)) => Ok(at),
+        Some(Entry::Begun(at)) => Ok(at),
         _ => Ok(0),
     }
 }
@@ -140,28 +140,28 @@ fn next_block<'a>(
     Ok(block::split(buffer).map(|(entries, _)| entries))
 }
 
-fn entry(bytes: &mut &[u8]) -> Option<Visit> {
+fn entry(bytes: &mut &[u8]) -> Option<Entry> {
     Some(match u8::take(bytes)? {
-        tag::BEGUN => Visit::Begun(u64::take(bytes)?),
-        tag::ENDED => Visit::Ended(u64::take(bytes)?),
+        tag::BEGUN => Entry::Begun(u64::take(bytes)?),
+        tag::ENDED => Entry::Ended(u64::take(bytes)?),
         tag::ENI_NAME => {
             let (number, text) = (u32::take(bytes)?, String::take(bytes)?);
-            Visit::EniName(number, serde_json::from_str(&text).ok()?)
+            Entry::EniName(number, serde_json::from_str(&text).ok()?)
         }
         tag::ENVIRONMENT_NAME => {
             let (number, text) = (u32::take(bytes)?, String::take(bytes)?);
-            Visit::EnvironmentName(number, serde_json::from_str(&text).ok()?)
+            Entry::EnvironmentName(number, serde_json::from_str(&text).ok()?)
         }
-        tag::ENI => Visit::Eni(EniEntry {
+        tag::ENI => Entry::Eni(EniEntry {
             eni: u32::take(bytes)?,
             unrecorded: u64::take(bytes)?,
         }),
-        tag::FLOW => Visit::Flow(FlowEntry::read(bytes)?),
-        tag::REFUSAL => Visit::Refusal(RefusalEntry::read(bytes)?),
-        tag::EXHAUSTED => Visit::Exhausted(ExhaustedEntry::read(bytes)?),
-        tag::TOLD => Visit::Told(RefusalKey::take(bytes)?, Told::take(bytes)?),
-        tag::TAKEN => Visit::Taken(RefusalKey::take(bytes)?),
-        tag::POSITION => Visit::Position(String::take(bytes)?, u64::take(bytes)?),
+        tag::FLOW => Entry::Flow(FlowEntry::read(bytes)?),
+        tag::REFUSAL => Entry::Refusal(RefusalEntry::read(bytes)?),
+        tag::EXHAUSTED => Entry::Exhausted(ExhaustedEntry::read(bytes)?),
+        tag::TOLD => Entry::Told(RefusalKey::take(bytes)?, Told::take(bytes)?),
+        tag::TAKEN => Entry::Taken(RefusalKey::take(bytes)?),
+        tag::POSITION => Entry::Position(String::take(bytes)?, u64::take(bytes)?),
         _ => return None,
     })
 }

@@ -397,7 +397,7 @@ fn more_than_fits_into_a_block_is_told_of_once() {
     let mut packets = 0;
     for number in numbers {
         let found = read(&path(host.dir.path(), number), |entry| {
-            if let Visit::Refusal(entry) = entry {
+            if let Entry::Refusal(entry) = entry {
                 packets += entry.packets;
             }
         });

@@ -16,7 +16,7 @@ use vpc_common::{
 };
 
 use super::{
-    ExhaustedEntry, FlowEntry, JournalError, RefusalEntry, Summary, Told, Visit,
+    Entry, ExhaustedEntry, FlowEntry, JournalError, RefusalEntry, Summary, Told,
     block::{self, Bytes as _, NOBODY, tag},
     list, path, read,
     told::AllTold,
@@ -122,17 +122,17 @@ impl Journal {
         let mut numbers = 0;
         let (ring, position, told) = (&mut self.ring, &mut self.position, &mut self.told);
         let found = read(&path, |entry| match entry {
-            Visit::EniName(number, _) | Visit::EnvironmentName(number, _) => {
+            Entry::EniName(number, _) | Entry::EnvironmentName(number, _) => {
                 numbers = numbers.max(number.saturating_add(1));
             }
-            Visit::Position(of, at) => (*ring, *position) = (of, at),
-            Visit::Refusal(entry) => {
+            Entry::Position(of, at) => (*ring, *position) = (of, at),
+            Entry::Refusal(entry) => {
                 told.insert(entry.key, entry.told);
             }
-            Visit::Told(key, so_far) => {
+            Entry::Told(key, so_far) => {
                 told.insert(key, so_far);
             }
-            Visit::Taken(key) => {
+            Entry::Taken(key) => {
                 told.remove(&key);
             }
             _ => {}
