@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket},
+    path::Path,
     process::Stdio,
     sync::{
         Mutex,
@@ -260,11 +261,13 @@ fn what_is_refused_is_recorded_exactly_though_the_agent_is_killed() {
 fn a_flow_log_of_a_vpc_goes_to_its_bucket_and_says_how_that_went() {
     let folder = tempfile::tempdir().expect("a folder");
     let bucket = folder.path().join("bucket");
-    let functions = Functions::start_as(&["blue"], 1, "", |plan| {
-        plan.flow_logs = Some(format!(
-            "period_secs = 1\n[[flow_logs.bucket]]\nname = \"flows\"\nurl = \"file://{}\"\n",
-            bucket.display()
-        ));
+    let is_at = |place: &Path| {
+        let url = place.display();
+        format!("period_secs = 1\n[[flow_logs.bucket]]\nname = \"flows\"\nurl = \"file://{url}\"\n")
+    };
+    let nowhere = folder.path().join("nowhere");
+    let mut functions = Functions::start_as(&["blue"], 1, "", |plan| {
+        plan.flow_logs = Some(is_at(&nowhere));
     });
     let log = "[[flow_log]]\nname = \"all\"\nvpc = \"blue\"\ninterval = 60\n\
                destination = \"arn:aws:s3:::flows/net\"\n\
@@ -278,15 +281,21 @@ fn a_flow_log_of_a_vpc_goes_to_its_bucket_and_says_how_that_went() {
         let socket = udp_socket(ECHO).expect("socket");
         udp_exchange(&socket, b"hello").expect("echo")
     });
-    let status = || functions.one("flow-log", "all").resource;
-    let is = |word: &'static str| move || status_of(&status()) == word;
+    let status = |functions: &Functions| functions.one("flow-log", "all").resource;
+    let is = |functions: &Functions, word: &str| status_of(&status(functions)) == word;
     // The folder is not there.
-    assert!(eventually(PATIENCE, is("FAILED")), "{}", status());
-    assert_eq!(status()["DeliverLogsErrorMessage"], "Access error");
-    let detail = status()["DeliverLogsErrorDetail"].to_string();
-    assert!(detail.contains(&bucket.display().to_string()), "{detail}");
+    let failed = eventually(PATIENCE, || is(&functions, "FAILED"));
+    let shown = status(&functions);
+    assert!(failed, "{shown}");
+    assert_eq!(shown["DeliverLogsErrorMessage"], "Access error");
+    let detail = shown["DeliverLogsErrorDetail"].to_string();
+    assert!(detail.contains(&nowhere.display().to_string()), "{detail}");
+    // The operator says where the bucket is; what waited goes there.
     std::fs::create_dir(&bucket).expect("make the folder");
-    assert!(eventually(PATIENCE, is("SUCCESS")), "{}", status());
+    functions.world.plan_mut().flow_logs = Some(is_at(&bucket));
+    functions.world.reload().expect("a valid configuration");
+    let delivered = eventually(PATIENCE, || is(&functions, "SUCCESS"));
+    assert!(delivered, "{}", status(&functions));
     let of_flow = || -> Vec<Line> {
         let lines = lines(&bucket.join("net/AWSLogs")).into_iter();
         lines.filter(|line| line["log-status"] == "OK").collect()

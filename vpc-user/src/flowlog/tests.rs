@@ -10,7 +10,8 @@ use super::*;
 const ENI: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
 const DATABASE: Ipv4Addr = Ipv4Addr::new(10, 0, 3, 7);
 
-fn place() -> Arc<Place> {
+/// An ENI.
+pub(super) fn place() -> Arc<Place> {
     Arc::new(Place {
         account_id: "123456789010".to_owned(),
         interface_id: "eni-1235b8ca123456789".to_owned(),

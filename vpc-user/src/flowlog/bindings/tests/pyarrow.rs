@@ -1,9 +1,7 @@
 //! Another reader of the files.
 
-use std::process::Command;
-
 use super::*;
-use crate::flowlog::python::python;
+use crate::flowlog::python;
 
 /// Prints the rows of a folder's files, a line each.
 const SCRIPT: &str = r#"
@@ -56,17 +54,8 @@ fn pyarrow_reads_the_same_rows() {
         index.append(batch, bindings).unwrap();
     }
     assert_eq!(index.compact().unwrap(), 1);
-    let output = Command::new(python())
-        .args(["-c", SCRIPT])
-        .arg(folder.path())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let mut read: Vec<_> = str::from_utf8(&output.stdout).unwrap().lines().collect();
+    let said = python::says(SCRIPT, &[folder.path()]);
+    let mut read: Vec<_> = said.lines().collect();
     read.sort_unstable();
     lines.sort_unstable();
     assert_eq!(read, lines);

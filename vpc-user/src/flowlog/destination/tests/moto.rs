@@ -10,7 +10,7 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::de::DeserializeOwned;
 
-use crate::flowlog::python::python;
+use crate::flowlog::python::{self, python};
 
 /// Ends with the value.
 pub struct Moto {
@@ -71,14 +71,13 @@ impl Moto {
     }
 
     pub fn ask<T: DeserializeOwned>(&self, arguments: &[&str]) -> T {
-        let output = Command::new(python())
-            .args(["-c", include_str!("moto_client.py"), &self.port.to_string()])
-            .args(arguments)
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        assert!(output.status.success());
-        serde_json::from_slice(&output.stdout).unwrap()
+        let port = self.port.to_string();
+        let arguments: Vec<&str> = [port.as_str()]
+            .into_iter()
+            .chain(arguments.iter().copied())
+            .collect();
+        let said = python::says(include_str!("moto_client.py"), &arguments);
+        serde_json::from_str(&said).unwrap()
     }
 }
 

@@ -115,15 +115,7 @@ fn every_field_of_every_kind_of_record_says_what_it_said() {
 
 /// Accepted out and back, refused, and the two without traffic.
 pub(super) fn examples() -> [Record; 5] {
-    let place = Arc::new(Place {
-        account_id: "123456789010".to_owned(),
-        interface_id: "eni-1235b8ca123456789".to_owned(),
-        address: Ipv4Addr::new(10, 0, 1, 10),
-        vpc_id: "vpc-abcdefab012345678".to_owned(),
-        subnet_id: "subnet-aaaaaaaa012345678".to_owned(),
-        region: "us-east-1".to_owned(),
-        az_id: "use1-az1".to_owned(),
-    });
+    let place = crate::flowlog::tests::place();
     let out = Flow {
         direction: FlowDirection::Egress,
         protocol: 6,

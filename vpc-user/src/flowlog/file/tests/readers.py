@@ -2,7 +2,6 @@
 
 Arguments: the text file, the Parquet file, and the key of each in a bucket, without its
 ending. Prints a line a record: reader, file, then `column=value`; what is not there is `-`.
-Ends with 77 where a reader is not installed.
 """
 
 import gzip
@@ -11,12 +10,8 @@ from calendar import timegm
 from datetime import datetime
 from io import BytesIO
 
-try:
-    import pyarrow.parquet
-    from flowlogs_reader import S3FlowLogsReader
-except ImportError as error:
-    print(f"no {error.name}", file=sys.stderr)
-    sys.exit(77)
+import pyarrow.parquet
+from flowlogs_reader import S3FlowLogsReader
 
 
 class Bucket:

@@ -4,11 +4,10 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
-    process::Command,
 };
 
 use super::*;
-use crate::flowlog::python::python;
+use crate::flowlog::python;
 
 /// By reader and file: what its records say, by column.
 type Shown = BTreeMap<String, Vec<HashMap<String, String>>>;
@@ -22,18 +21,8 @@ fn shown(format: &LogFormat, records: &[Record]) -> Shown {
     let script = include_str!("readers.py");
     let key = "AWSLogs/123456789010/vpcflowlogs/us-east-1/2021/05/04/\
                123456789010_vpcflowlogs_us-east-1_fl-1234abcd_20210504T1500Z_fe123456";
-    let output = Command::new(python())
-        .args(["-c", script])
-        .args([&lines, &columns])
-        .arg(key)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    parse(&String::from_utf8(output.stdout).unwrap())
+    let arguments = [lines.as_os_str(), columns.as_os_str(), key.as_ref()];
+    parse(&python::says(script, &arguments))
 }
 
 fn parse(text: &str) -> Shown {
