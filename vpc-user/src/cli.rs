@@ -26,6 +26,7 @@ use crate::{
 
 mod agent;
 mod attach;
+mod follow;
 mod resources;
 mod run;
 pub mod top;

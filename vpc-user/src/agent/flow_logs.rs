@@ -229,8 +229,14 @@ impl Worker {
         let Some(logs) = self.wanted.clone() else {
             return Ok(());
         };
-        let gone = self.maker.set_logs(logs.clone())?;
+        self.maker.set_logs(logs.clone())?;
         self.wanted = None;
+        if self.deliveries.is_empty() && self.ending.is_empty() {
+            // Deleted while no agent ran.
+            self.maker.forget_others()?;
+        }
+        let is_gone = |id: &&String| !logs.iter().any(|log| log.id == **id);
+        let gone: Vec<String> = self.deliveries.keys().filter(is_gone).cloned().collect();
         for id in gone {
             self.end(&id);
         }

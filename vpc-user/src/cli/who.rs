@@ -1,7 +1,6 @@
 //! `vpc who`, and what `vpc flows` tells of flows that have ended.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     io::Write,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
@@ -14,9 +13,12 @@ use anyhow::Result;
 use clap::Args;
 use ipnet::Ipv4Net;
 
-use super::run::{ask, misunderstood, show};
+use super::{
+    follow::{Follower, LATE_MS},
+    run::{ask, misunderstood, show},
+};
 use crate::{
-    model::{BindingInfo, Bindings, FlowInfo, Request, Response, WhoRequest},
+    model::{Bindings, FlowInfo, Request, Response, WhoRequest},
     print,
 };
 
@@ -40,8 +42,6 @@ const RECENTLY: Duration = Duration::from_secs(60);
 const FOLLOW: Duration = Duration::from_millis(500);
 /// The most flows that `--follow` is told of at a time.
 const FOLLOW_LIMIT: usize = 1_000_000;
-/// How long after its end a flow may be told of.
-const LATE_MS: u64 = 5_000;
 
 /// `vpc who`.
 #[derive(Clone, Debug, Args)]
@@ -258,85 +258,19 @@ fn live(socket: &Path, args: &super::FlowsArgs) -> Result<Vec<FlowInfo>> {
     }
 }
 
-/// What tells a flow from others, as long as it is open.
-type FlowKey = (String, String, SocketAddr, SocketAddr, SocketAddr);
-
-fn key_of_flow(flow: &FlowInfo) -> FlowKey {
-    let names = (flow.environment.clone(), flow.protocol.clone());
-    (names.0, names.1, flow.inside, flow.outside, flow.remote)
-}
-
-fn key_of_binding(flow: &BindingInfo) -> FlowKey {
-    let names = (flow.environment.clone(), flow.protocol.clone());
-    (names.0, names.1, flow.inside, flow.outside, flow.remote)
-}
-
-/// Tells of each flow that opens, changes its state or ends, until interrupted. What opens
-/// and ends between two looks is told of by its record.
+/// Tells of each flow that opens, changes its state or ends, until interrupted.
 pub(super) fn follow(socket: &Path, args: &super::FlowsArgs, out: &mut impl Write) -> Result<()> {
-    let mut known: BTreeMap<FlowKey, FlowInfo> = BTreeMap::new();
-    let mut told: BTreeSet<BindingInfo> = BTreeSet::new();
-    let mut first = true;
+    let mut follower = Follower::default();
     loop {
         let now = millis(SystemTime::now());
         let request = of_flows(args, (now.saturating_sub(LATE_MS), now), FOLLOW_LIMIT);
-        let ended = bindings(socket, request)?.bindings;
-        let ended: BTreeSet<BindingInfo> = ended
-            .into_iter()
-            .filter(|flow| flow.end.is_some())
-            .collect();
-        let open: BTreeMap<FlowKey, FlowInfo> = live(socket, args)?
-            .into_iter()
-            .map(|flow| (key_of_flow(&flow), flow))
-            .collect();
-        for (key, flow) in &open {
-            match known.get(key) {
-                None => print::flow_event(out, print::Change::New, flow, args.json)?,
-                Some(before) if before.state != flow.state => {
-                    print::flow_event(out, print::Change::Update, flow, args.json)?;
-                }
-                Some(_) => {}
-            }
-        }
-        let new_ends = ended.iter().filter(|flow| !first && !told.contains(*flow));
-        for flow in new_ends {
-            let key = key_of_binding(flow);
-            let before = known.remove(&key);
-            let shown = before.unwrap_or_else(|| of_binding(flow, now));
-            if !open.contains_key(&key) && !known.contains_key(&key) {
-                print::flow_event(out, print::Change::Destroy, &shown, args.json)?;
-            }
-        }
-        for (key, flow) in &known {
-            if !open.contains_key(key) {
-                print::flow_event(out, print::Change::Destroy, flow, args.json)?;
-            }
+        let mut ended = bindings(socket, request)?.bindings;
+        ended.retain(|flow| flow.end.is_some());
+        for (change, flow) in follower.look(live(socket, args)?, ended, now) {
+            print::flow_event(out, change, &flow, args.json)?;
         }
         out.flush()?;
-        (known, told, first) = (open, ended, false);
         thread::sleep(FOLLOW);
-    }
-}
-
-/// A flow that was never seen open, as its record has it.
-fn of_binding(flow: &BindingInfo, now: u64) -> FlowInfo {
-    let seconds = |from: u64| now.saturating_sub(from) as f64 / 1_000.0;
-    FlowInfo {
-        environment: flow.environment.clone(),
-        function: flow.function.clone(),
-        protocol: flow.protocol.clone(),
-        inside: flow.inside,
-        outside: flow.outside,
-        remote: flow.remote,
-        state: "closed".to_owned(),
-        forward_packets: 0,
-        forward_bytes: 0,
-        reply_packets: 0,
-        reply_bytes: 0,
-        age_secs: seconds(flow.start),
-        idle_secs: seconds(flow.end.unwrap_or(now)),
-        slot: 0,
-        epoch: 0,
     }
 }
 

@@ -69,8 +69,7 @@ pub trait FlowSink: Send {
         Ok(())
     }
 
-    /// Every flow was reported, and refusals too, since this was told last; or the time for
-    /// that was long over. `unrecorded`: packets of an ENI, by index, that no record tells of.
+    /// Every flow was reported, and refusals too, since this was told last. `unrecorded`: packets of an ENI, by index, that no record tells of.
     /// `exhausted`: who found nothing left.
     fn period_over(
         &mut self,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::sleep};
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     destination::{DeliveryFailure, Destination, DestinationError},
@@ -64,10 +64,10 @@ pub async fn deliver(
                     if is_last || ready.borrow().is_last {
                         break;
                     }
-                    tokio::select! {
-                        () = sleep(backoff) => {}
-                        // Only an end of the flow log is worth looking at earlier.
-                        _ = ready.wait_for(|ready| ready.is_last) => {}
+                    // Only an end of the flow log is worth looking at earlier.
+                    let ends = ready.wait_for(|ready| ready.is_last);
+                    if let Ok(Err(_)) = timeout(backoff, ends).await {
+                        return;
                     }
                     backoff = (backoff * 2).min(BACKOFF_MAX);
                 }

@@ -127,9 +127,8 @@ impl Maker {
         })
     }
 
-    /// The flow logs from now on. One that is new begins with the file that is open. The ids
-    /// of those that are no more.
-    pub fn set_logs(&mut self, logs: Vec<Log>) -> Result<Vec<String>, MakeError> {
+    /// The flow logs from now on. One that is new begins with the file that is open.
+    pub fn set_logs(&mut self, logs: Vec<Log>) -> Result<(), MakeError> {
         let open = journal::list(&self.folders.journal())?;
         let open = open.last().copied().unwrap_or_default();
         let mut before = std::mem::take(&mut self.logs);
@@ -148,8 +147,18 @@ impl Maker {
         }
         let logs = &self.logs;
         self.progress.logs.retain(|id, _| logs.contains_key(id));
-        self.keep_progress()?;
-        Ok(before.into_keys().collect())
+        Ok(self.keep_progress()?)
+    }
+
+    /// Removes what waits for delivery of flow logs that nobody knows any more.
+    pub fn forget_others(&self) -> Result<(), MakeError> {
+        for id in Spool::all(&self.folders.spools())? {
+            if !self.logs.contains_key(&id) {
+                tracing::warn!(flow_log = id, "its flow log is gone: what waited goes, too");
+                Spool::open(&self.folders.spool(&id), 0)?.destroy()?;
+            }
+        }
+        Ok(())
     }
 
     /// The spool of a flow log, and before which file of the journal its parcels are ready.

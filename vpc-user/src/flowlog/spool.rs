@@ -78,6 +78,21 @@ impl Spool {
         })
     }
 
+    /// The names of the folders of spools under a folder.
+    pub fn all(dir: &Path) -> Result<Vec<String>, SpoolError> {
+        let failed = || SpoolError::of(dir, "read");
+        let entries = match fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed()(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.extend(entry.map_err(failed())?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
     fn path(&self, number: Number) -> PathBuf {
         let Number { journal, part } = number;
         self.dir.join(format!("{journal:016}-{part:08}{ENDING}"))

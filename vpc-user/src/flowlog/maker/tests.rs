@@ -256,8 +256,12 @@ fn files_go_when_nobody_needs_them_any_more() {
     }
     maker.make().unwrap();
     assert_eq!(files(&host), 4);
-    let gone = maker.set_logs(Vec::new()).unwrap();
-    assert_eq!(gone, ["fl-a"]);
+    let spools = Folders::new(host.dir.path()).spools();
+    maker.forget_others().unwrap();
+    assert_eq!(Spool::all(&spools).unwrap(), ["fl-a"]);
+    maker.set_logs(Vec::new()).unwrap();
+    maker.forget_others().unwrap();
+    assert_eq!(Spool::all(&spools).unwrap(), Vec::<String>::new());
     maker.make().unwrap();
     assert_eq!(files(&host), 1);
 }
