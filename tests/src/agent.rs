@@ -50,6 +50,14 @@ fn program(name: &str, variable: &str) -> PathBuf {
     let path = folder.join(name);
     if let Some(cargo) = std::env::var_os("CARGO") {
         let mut build = Command::new(cargo);
+        // What cargo says of this package is not said of others: build scripts that listen to
+        // it would run again, and half of everything be built anew.
+        for (name, _) in std::env::vars_os() {
+            let said = name.to_string_lossy();
+            if said.starts_with("CARGO_PKG_") || said.starts_with("CARGO_MANIFEST_") {
+                build.env_remove(&name);
+            }
+        }
         build.args(["build", "--quiet", "--package", "vpc-user", "--bin", name]);
         if fs::canonicalize(&folder).is_ok_and(|folder| folder.ends_with("release")) {
             build.arg("--release");
