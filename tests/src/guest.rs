@@ -1,12 +1,14 @@
 //! A virtual machine as an environment: QEMU with a virtio network card whose back
 //! end is a tap of a namespace, offloads on, as a microVM has it. What it boots is
-//! fetched by `cargo xtask setup`; it runs busybox and nothing else.
+//! fetched by `cargo xtask setup`; it runs busybox and nothing else. Or a machine of its
+//! own with another kernel, for programs that are put into it.
 
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Write as _},
     net::SocketAddrV4,
     os::unix::process::CommandExt as _,
+    path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -24,13 +26,17 @@ mod accel;
 mod files;
 mod offloads;
 
-use accel::Accel;
+pub use accel::Accel;
 use files::Files;
+pub use files::Kernel;
 pub use offloads::Offloads;
 
 const QEMU: &str = "qemu-system-x86_64";
-/// Memory of a guest.
-const MEGABYTES: &str = "256";
+/// What a guest has that only talks.
+const SMALL: Size = Size {
+    processors: 1,
+    megabytes: 256,
+};
 /// A file in that memory, for what is downloaded and uploaded.
 const DATA: &str = "/tmp/data";
 /// How long a guest may take for its start or a command; an emulated one on a busy
@@ -38,6 +44,15 @@ const DATA: &str = "/tmp/data";
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Precedes the status of a command, or `up` at the start.
 const END: &str = "=== ";
+
+/// How large a machine is.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Its processors.
+    pub processors: u32,
+    /// Its memory.
+    pub megabytes: u32,
+}
 
 /// A virtual machine, gone when dropped.
 #[derive(Debug)]
@@ -61,14 +76,39 @@ impl Guest {
     /// Boots a guest on a tap of `host` and waits until it has its address. It does
     /// not outlive the thread that calls this.
     pub fn boot(host: &Namespace, tap: &str, station: &Station) -> Self {
-        let files = Files::make();
-        let log = File::create(files.log()).expect("create QEMU's log");
+        let (files, kernel) = (Files::make(), Kernel::of_guests());
         let mut qemu = host.command(QEMU);
-        machine(&mut qemu, Accel::here());
+        machine(&mut qemu, Accel::here(), &kernel, SMALL);
         card(&mut qemu, tap, station.mac);
+        let image = files.initramfs(&kernel, |_| ());
+        Self::start(qemu, files, &image, &kernel_arguments(station))
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Boots a kernel by itself, without a network card, with what `further` puts into the
+    /// folder that becomes its root. The error is what went wrong.
+    pub fn boot_alone(
+        kernel: &Kernel,
+        size: Size,
+        further: impl FnOnce(&Path),
+    ) -> Result<Self, String> {
+        let files = Files::make();
+        let mut qemu = Command::new(QEMU);
+        machine(&mut qemu, Accel::here(), kernel, size);
+        let image = files.initramfs(kernel, further);
+        Self::start(qemu, files, &image, "")
+    }
+
+    fn start(
+        mut qemu: Command,
+        files: Files,
+        image: &Path,
+        arguments: &str,
+    ) -> Result<Self, String> {
+        let log = File::create(files.log()).expect("create QEMU's log");
         qemu.arg("-initrd")
-            .arg(files.initramfs())
-            .args(["-append", &kernel_arguments(station)])
+            .arg(image)
+            .args(["-append", &format!("{KERNEL_ARGUMENTS} {arguments}")])
             .arg("-serial")
             .arg(format!("file:{}", files.console().display()))
             .args(["-serial", "stdio"])
@@ -85,18 +125,34 @@ impl Guest {
             lines,
             files,
         };
-        let (_, status) = guest.answer("the start");
+        let status = guest.watch("the start", PATIENCE, |_| ())?;
         assert_eq!(status, "up", "what a guest says first");
-        guest
+        Ok(guest)
+    }
+
+    /// Runs a line of shell inside the guest, shows each line that it writes to `look`, and
+    /// returns its status. The error says that the guest is gone or was silent for too
+    /// long, with the last words of its kernel.
+    pub fn run_watched(
+        &mut self,
+        line: &str,
+        patience: Duration,
+        look: impl FnMut(&str),
+    ) -> Result<String, String> {
+        assert!(!line.contains('\n'), "one line is one command: {line:?}");
+        writeln!(self.commands, "{line}").map_err(|error| format!("the guest is gone: {error}"))?;
+        self.watch(line, patience, look)
     }
 
     /// Runs a line of shell inside the guest and returns what it wrote, without the
     /// end of its last line.
     pub fn run(&mut self, line: &str) -> String {
-        assert!(!line.contains('\n'), "one line is one command: {line:?}");
-        writeln!(self.commands, "{line}").expect("speak to the guest");
-        let (text, status) = self.answer(line);
-        assert_eq!(status, "0", "status of `{line}` in the guest: {text}");
+        let mut text = String::new();
+        let gather = |said: &str| text = format!("{text}{said}\n");
+        match self.run_watched(line, PATIENCE, gather) {
+            Ok(status) => assert_eq!(status, "0", "status of `{line}` in the guest: {text}"),
+            Err(error) => panic!("{error}\n{text}"),
+        }
         text.trim_end().to_owned()
     }
 
@@ -135,25 +191,29 @@ impl Guest {
     }
 
     /// What the guest writes until it says how the command ended.
-    fn answer(&self, command: &str) -> (String, String) {
-        let mut text = String::new();
+    fn watch(
+        &self,
+        command: &str,
+        patience: Duration,
+        mut look: impl FnMut(&str),
+    ) -> Result<String, String> {
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            let why = match self.lines.recv_timeout(patience) {
                 Ok(line) => match line.strip_prefix(END) {
-                    Some(status) => return (text, status.to_owned()),
-                    None => text = text + &line + "\n",
+                    Some(status) => return Ok(status.to_owned()),
+                    None => {
+                        look(&line);
+                        continue;
+                    }
                 },
-                Err(why) => self.give_up(command, &text, why),
-            }
+                Err(RecvTimeoutError::Timeout) => "does not end",
+                Err(RecvTimeoutError::Disconnected) => "is not answered: QEMU is gone",
+            };
+            return Err(format!(
+                "`{command}` in the guest {why}\n--- guest ---\n{}",
+                self.files.tail()
+            ));
         }
-    }
-
-    fn give_up(&self, command: &str, text: &str, why: RecvTimeoutError) -> ! {
-        let why = match why {
-            RecvTimeoutError::Timeout => "does not end",
-            RecvTimeoutError::Disconnected => "is not answered: QEMU is gone",
-        };
-        panic!("`{command}` in the guest {why}\n{text}")
     }
 }
 
@@ -168,14 +228,15 @@ impl Drop for Guest {
     }
 }
 
-/// What every guest has: one processor, some memory, a kernel, and nothing that it
-/// does not need.
-fn machine(qemu: &mut Command, accel: Accel) {
+/// What every guest has: processors, memory, a kernel, and nothing that it does not
+/// need.
+fn machine(qemu: &mut Command, accel: Accel, kernel: &Kernel, size: Size) {
+    let (processors, megabytes) = (size.processors.to_string(), size.megabytes.to_string());
     qemu.args(["-accel", accel.name(), "-machine", "q35", "-cpu", "max"])
-        .args(["-smp", "1", "-m", MEGABYTES, "-no-reboot"])
+        .args(["-smp", &processors, "-m", &megabytes, "-no-reboot"])
         .args(["-no-user-config", "-nodefaults", "-display", "none"])
         .arg("-kernel")
-        .arg(files::fetched("vmlinuz"));
+        .arg(kernel.image());
 }
 
 /// A virtio card with the tap as its back end; which offloads it offers is left as it
@@ -186,11 +247,14 @@ fn card(qemu: &mut Command, tap: &str, mac: [u8; 6]) {
     qemu.args(["-netdev", &back, "-device", &front]);
 }
 
+/// For every kernel: speak to the first serial port, and end rather than restart.
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 quiet";
+
 /// The kernel hands what it does not know to the first process.
 fn kernel_arguments(station: &Station) -> String {
     let gateway = station.gateway.expect("a guest has a gateway");
     format!(
-        "console=ttyS0 panic=-1 quiet ipv6.disable=1 address={}/{} gateway={gateway} mtu={}",
+        "ipv6.disable=1 address={}/{} gateway={gateway} mtu={}",
         station.address, station.prefix_len, station.mtu
     )
 }

@@ -26,6 +26,7 @@ pub mod sequence;
 pub mod tap;
 pub mod topology;
 pub mod tun;
+pub mod vm;
 pub mod vpc;
 pub mod wait;
 pub mod world;

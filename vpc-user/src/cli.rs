@@ -92,6 +92,14 @@ Examples:
 
 Flows that have ended are known if the agent keeps flow logs.";
 
+const CHECK_KERNEL_HELP: &str = "\
+Example:
+  vpc check-kernel                        can this host run the data path?
+
+INSNS are the instructions that the verifier looked at (it gives up at a million), FRAME the
+bytes of the largest stack frame (a chain of calls has 512), LOAD how long it took.
+Exit code 1 if a program is refused. Needs root and no agent.";
+
 const RELOAD_HELP: &str = "\
 Example:
   vpc check-config /etc/vpc.toml && vpc reload
@@ -226,6 +234,14 @@ pub enum Command {
         /// Print the configuration with every default written out.
         #[arg(long)]
         effective: bool,
+    },
+    /// Load the programs into this kernel to see whether it takes them; attaches nothing and
+    /// keeps nothing.
+    #[command(after_help = CHECK_KERNEL_HELP)]
+    CheckKernel {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Remove the data path an agent left running: programs, tables and all flows.
     Teardown(TeardownArgs),

@@ -10,6 +10,7 @@ mod bindings;
 mod control;
 mod explain;
 mod flow_logs;
+mod kernel;
 mod network;
 mod request;
 
@@ -17,6 +18,7 @@ pub use bindings::*;
 pub use control::*;
 pub use explain::*;
 pub use flow_logs::*;
+pub use kernel::*;
 pub use network::*;
 pub use request::*;
 use vpc_common::{addr::Mac, layout::Limits, state::Timeouts};

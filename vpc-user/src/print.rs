@@ -17,8 +17,8 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::model::{
-    DropInfo, EniInfo, EnvironmentInfo, FlowInfo, Hook, HookWish, RefusalDirection, RefusalInfo,
-    StatusInfo, UplinkInfo,
+    DropInfo, EniInfo, EnvironmentInfo, FlowInfo, Hook, HookWish, ProgramCheck, RefusalDirection,
+    RefusalInfo, StatusInfo, UplinkInfo,
 };
 
 mod bindings;
@@ -137,6 +137,21 @@ pub fn refusals(out: &mut impl Write, refusals: &[RefusalInfo]) -> io::Result<()
         (Reverse(refusal.packets), name)
     });
     write_table(out, &refusal_table(&sorted))
+}
+
+/// Prints what a kernel makes of the programs.
+pub fn program_checks(out: &mut impl Write, checks: &[ProgramCheck]) -> io::Result<()> {
+    let mut table = table(&["PROGRAM", "#INSNS", "#FRAME", "#LOAD", "REFUSED"]);
+    for check in checks {
+        table.add_row(row([
+            check.program.clone(),
+            check.instructions.to_string(),
+            check.frame_bytes.to_string(),
+            format!("{:.1} ms", check.load_us as f64 / 1e3),
+            check.refused.clone().unwrap_or_default(),
+        ]));
+    }
+    write_table(out, &table)
 }
 
 /// The agent, its uplinks, its ENIs and its counters.

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    exec,
+    budget, exec,
     report::Report,
     setup::{self, Kit},
     workspace::Workspace,
@@ -35,6 +35,8 @@ pub fn perform(workspace: &Workspace) -> Result<()> {
     let mut doc = workspace.cargo();
     doc.args(["doc", "--no-deps", "--workspace", "--exclude=vpc-ebpf"]);
     exec::run(kit.equip(&mut doc).env("RUSTDOCFLAGS", "-Dwarnings"))?;
+    step("verified instructions");
+    budget::check(workspace, &kit)?;
     deny(workspace)
 }
 

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use crate::{refusal::Refusal, report::Report, workspace::Workspace};
 
 mod bench;
+mod budget;
 mod build;
 mod check;
 mod exec;
@@ -19,6 +20,7 @@ mod run;
 mod setup;
 mod summary;
 mod test;
+mod vm;
 mod workspace;
 
 /// Builds, checks, tests and runs the project.
@@ -50,6 +52,8 @@ enum Verb {
     Check,
     /// Run all tests, those on the live kernel included (root)
     Test(test::Args),
+    /// Run the kernel tests on other kernels, in virtual machines (root)
+    Vm(vm::Args),
     /// Show the NAT at work in a lab, or run the agent on this host (root)
     Run(run::Args),
     /// Measure the data path and its rivals side by side (root)
@@ -73,6 +77,7 @@ fn perform(verb: Verb) -> Result<ExitCode> {
         Verb::Build(args) => build::perform(&workspace, &args)?,
         Verb::Check => check::perform(&workspace)?,
         Verb::Test(args) => return test::perform(&workspace, &args),
+        Verb::Vm(args) => vm::perform(&workspace, &args)?,
         Verb::Run(args) => run::perform(&workspace, &args)?,
         Verb::Bench(args) => bench::perform(&workspace, &args)?,
     }

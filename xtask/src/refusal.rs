@@ -20,6 +20,13 @@ pub enum Refusal {
     NoPackageManager(String),
     /// No apt-get, or none of the kernels that guests in tests boot.
     NoGuestPackages([&'static str; 2]),
+    /// The machine does not install from Debian, or lacks its keys.
+    NoDebian {
+        mirror: &'static str,
+        keyring: &'static str,
+    },
+    /// What was wished for, and what there is.
+    NoKernel(String, String),
     NoBpffs,
 }
 
@@ -76,6 +83,16 @@ impl fmt::Display for Refusal {
                  apt-get here or its sources have neither: add the distribution's own archive to \
                  them, or copy target/tools/guest from a machine that has it"
             ),
+            Self::NoDebian { mirror, keyring } => write!(
+                f,
+                "kernels for virtual machines come from Debian, and this machine installs from \
+                 no mirror of it or has no {keyring}: install debian-archive-keyring and name a \
+                 mirror in {mirror}"
+            ),
+            Self::NoKernel(wish, offers) => write!(
+                f,
+                "Debian's mirror has no kernel {wish}; it has: {offers}. Name one of these"
+            ),
             Self::NoBpffs => write!(
                 f,
                 "/sys/fs/bpf is no BPF file system and mounting one was refused, as happens in \
@@ -120,6 +137,17 @@ mod tests {
             (
                 Refusal::NoGuestPackages(["linux-image-one", "linux-image-two"]),
                 &["linux-image-one", "apt-get", "target/tools/guest"],
+            ),
+            (
+                Refusal::NoDebian {
+                    mirror: "MIRROR",
+                    keyring: "/keys",
+                },
+                &["MIRROR", "/keys", "debian-archive-keyring"],
+            ),
+            (
+                Refusal::NoKernel("6.18".into(), "6.1.1 (bookworm)".into()),
+                &["6.18", "6.1.1 (bookworm)", "Name one"],
             ),
             (Refusal::NoBpffs, &["/sys/fs/bpf", "container"]),
         ]

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use super::files::Kernel;
 use crate::wait;
 
 /// How long KVM may take to boot a kernel that stops at once, which takes a second
@@ -63,7 +64,7 @@ fn kvm_boots() -> bool {
         return false;
     }
     let mut qemu = Command::new(super::QEMU);
-    super::machine(&mut qemu, Accel::Kvm);
+    super::machine(&mut qemu, Accel::Kvm, &Kernel::of_guests(), super::SMALL);
     qemu.args(["-append", "panic=-1"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())

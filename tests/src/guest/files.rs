@@ -13,15 +13,42 @@ const INIT: &str = include_str!("init.sh");
 /// Lines of each of its outputs that a failure shows.
 const TAIL: usize = 40;
 
-/// What `cargo xtask setup` has put there.
-pub(super) fn fetched(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/guest");
-    assert!(
-        folder.join("release").exists(),
-        "{} holds no kernel for a guest: run `cargo xtask setup`",
-        folder.display()
-    );
-    folder.join(name)
+/// A kernel as `cargo xtask` unpacks it: a folder with the kernel itself, and with its
+/// modules and busybox.
+#[derive(Clone, Debug)]
+pub struct Kernel(PathBuf);
+
+impl Kernel {
+    /// What guests of tests boot: put there by `cargo xtask setup`.
+    pub fn of_guests() -> Self {
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
+        Self::of(tools.join("guest")).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The kernel in a folder.
+    pub fn of(folder: PathBuf) -> Result<Self, String> {
+        match folder.join("release").exists() {
+            true => Ok(Self(folder)),
+            false => Err(format!(
+                "{} holds no kernel for a guest: run `cargo xtask setup`",
+                folder.display()
+            )),
+        }
+    }
+
+    /// Its release, such as `6.1.0-56-cloud-amd64`.
+    pub fn release(&self) -> String {
+        fs::read_to_string(self.0.join("release")).expect("read a kernel's release")
+    }
+
+    /// What QEMU boots.
+    pub(super) fn image(&self) -> PathBuf {
+        self.0.join("vmlinuz")
+    }
+
+    fn root(&self) -> PathBuf {
+        self.0.join("root")
+    }
 }
 
 /// The folder of one guest, gone when dropped.
@@ -37,15 +64,16 @@ impl Files {
         Self(folder)
     }
 
-    /// Packs busybox, the kernel's modules and the first process into the image
-    /// that the kernel unpacks as its root.
-    pub(super) fn initramfs(&self) -> PathBuf {
+    /// Packs busybox, the kernel's modules, the first process and what else is put there
+    /// into the image that the kernel unpacks as its root.
+    pub(super) fn initramfs(&self, kernel: &Kernel, further: impl FnOnce(&Path)) -> PathBuf {
         let (root, image) = (self.0.join("root"), self.0.join("initramfs"));
         let mut copy = Command::new("cp");
-        run(copy.arg("-a").arg(fetched("root")).arg(&root));
-        for mount_point in ["proc", "sys", "dev", "tmp"] {
+        run(copy.arg("-a").arg(kernel.root()).arg(&root));
+        for mount_point in ["proc", "sys", "dev", "tmp", "run"] {
             fs::create_dir(root.join(mount_point)).expect("create a mount point");
         }
+        further(&root);
         let init = root.join("init");
         fs::write(&init, INIT).expect("write the first process");
         fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).expect("make it a program");
@@ -54,6 +82,7 @@ impl Files {
             .arg(&image)
             .current_dir(&root);
         run(&mut pack);
+        fs::remove_dir_all(&root).expect("remove what was packed");
         image
     }
 

@@ -13,6 +13,7 @@ use vpc_common::{
 use super::{Cli, Command, ExplainArgs, FlowsArgs, SetHookArgs, agent, resources, top, who};
 use crate::{
     api, config,
+    dataplane::check_programs,
     model::{Config, EnvironmentInfo, ExplainRequest, Request, Response},
     print,
 };
@@ -64,6 +65,7 @@ pub fn run(cli: Cli, out: &mut impl Write) -> Result<()> {
         },
         Command::Top { frames } => top::top(&socket, frames, out),
         Command::CheckConfig { file, effective } => check_config(&file, effective, out),
+        Command::CheckKernel { json } => check_kernel(json, out),
         Command::Explain(args) => explain(&socket, args, out),
         Command::Completions { shell } => {
             // Into a buffer first: the generator panics if it cannot write.
@@ -187,6 +189,22 @@ fn flows(socket: &Path, args: &FlowsArgs, out: &mut impl Write) -> Result<()> {
         }
         other => misunderstood(&other),
     }
+}
+
+fn check_kernel(json: bool, out: &mut impl Write) -> Result<()> {
+    let checks = check_programs()?;
+    show(out, json, &checks, |out| {
+        print::program_checks(out, &checks)
+    })?;
+    let refused = checks.iter().filter(|check| check.refused.is_some());
+    let names: Vec<_> = refused.map(|check| check.program.as_str()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "this kernel refuses {}: run Linux 6.1 or later with BTF",
+        names.join(", ")
+    )
 }
 
 fn check_config(file: &Path, effective: bool, out: &mut impl Write) -> Result<()> {

@@ -61,6 +61,7 @@ mod sweep;
 mod tables;
 mod teardown;
 mod uplinks;
+mod verify;
 mod workers;
 
 use std::{
@@ -95,6 +96,7 @@ pub use self::{
     start_error::StartError,
     step::{Plan, Problem, Step},
     teardown::{TeardownError, teardown},
+    verify::check_programs,
     workers::Workers,
 };
 use self::{

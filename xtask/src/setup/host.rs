@@ -20,17 +20,26 @@ pub fn require_root() -> Result<()> {
     }
 }
 
+/// The kernel that runs here.
+pub fn kernel() -> Result<Version> {
+    let release = release()?;
+    Version::parse(&release)
+        .with_context(|| format!("the kernel calls itself {release:?}, which is no version"))
+}
+
+fn release() -> Result<String> {
+    fs::read_to_string("/proc/sys/kernel/osrelease").context("read osrelease")
+}
+
 pub fn require_kernel(report: &Report) -> Result<()> {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("read osrelease")?;
-    let version = Version::parse(&release)
-        .with_context(|| format!("the kernel calls itself {release:?}, which is no version"))?;
+    let version = kernel()?;
     if version < OLDEST_KERNEL {
         bail!(Refusal::KernelTooOld(version));
     }
     if !Path::new(BTF).exists() {
         bail!(Refusal::NoBtf);
     }
-    report.found(&format!("kernel {} with BTF", release.trim()));
+    report.found(&format!("kernel {} with BTF", release()?.trim()));
     Ok(())
 }
 

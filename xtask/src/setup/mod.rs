@@ -11,7 +11,9 @@ use compiler::Compiler;
 mod compiler;
 mod download;
 mod guest;
-mod host;
+pub mod host;
+mod kernel;
+pub mod kernels;
 mod linker;
 mod packages;
 mod python;
@@ -47,6 +49,11 @@ pub fn all(workspace: &Workspace, report: &mut Report) -> Result<Kit> {
     python::find_or_install(workspace, report)?;
     report.finish();
     Ok(kit)
+}
+
+/// Whether this machine can run guests.
+pub fn guests_are_possible() -> bool {
+    guest::possible()
 }
 
 /// What building and running on this machine's kernel take.

@@ -1,12 +1,12 @@
 //! Programs of the distribution that building and testing call.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::{download, host};
 use crate::{refusal::Refusal, report::Report, workspace::Workspace};
@@ -111,34 +111,83 @@ pub fn install_missing(
 
 /// Installs packages of Debian or Ubuntu.
 pub fn install(workspace: &Workspace, packages: &[&str]) -> Result<()> {
-    update(workspace)?;
-    let mut apt = apt(workspace);
+    let archive = Archive::of_this_machine();
+    archive.update(workspace)?;
+    let mut apt = archive.apt(workspace);
     apt.args(["install", "--yes", "--no-install-recommends"])
         .args(packages);
     download::run(&mut apt, WHAT)
 }
 
-/// Fetches packages into a folder and leaves the system as it is.
-pub fn fetch(workspace: &Workspace, packages: &[String], folder: &Path) -> Result<()> {
-    let mut apt = apt(workspace);
-    // apt's own user cannot write to the folder, and says so every time.
-    apt.args(["-o", "APT::Sandbox::User=root", "download"])
-        .args(packages)
-        .current_dir(folder);
-    download::run(&mut apt, WHAT)
+/// Where packages come from.
+pub struct Archive {
+    /// Options of apt, none for the machine's own sources.
+    options: Vec<String>,
 }
 
-/// Brings the list of packages up to date.
-pub fn update(workspace: &Workspace) -> Result<()> {
-    host::require_root()?;
-    download::run(apt(workspace).arg("update"), WHAT)
-}
+impl Archive {
+    /// What the machine itself installs from.
+    pub const fn of_this_machine() -> Self {
+        let options = Vec::new();
+        Self { options }
+    }
 
-fn apt(workspace: &Workspace) -> Command {
-    let mut apt = workspace.program("apt-get");
-    apt.env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["-q", "-o", "DPkg::Lock::Timeout=120"]);
-    apt
+    /// Sources of the project's own, in a folder of its own: nothing that the machine
+    /// knows of packages changes.
+    pub fn private(folder: &Path, sources: &str) -> Result<Self> {
+        for part in ["lists/partial", "cache/archives/partial"] {
+            let path = folder.join(part);
+            fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+        }
+        let list = folder.join("sources.list");
+        fs::write(&list, sources).with_context(|| format!("write {}", list.display()))?;
+        let at = |name: &str| folder.join(name).display().to_string();
+        let options = [
+            format!("Dir::Etc::SourceList={}", list.display()),
+            "Dir::Etc::SourceParts=-".to_owned(),
+            format!("Dir::State::Lists={}", at("lists")),
+            format!("Dir::Cache={}", at("cache")),
+            // As if nothing were installed.
+            "Dir::State::status=/dev/null".to_owned(),
+        ];
+        let options = options
+            .into_iter()
+            .flat_map(|option| ["-o".to_owned(), option]);
+        Ok(Self {
+            options: options.collect(),
+        })
+    }
+
+    /// Fetches packages into a folder and leaves the system as it is.
+    pub fn fetch(&self, workspace: &Workspace, packages: &[String], folder: &Path) -> Result<()> {
+        let mut apt = self.apt(workspace);
+        // apt's own user cannot write to the folder, and says so every time.
+        apt.args(["-o", "APT::Sandbox::User=root", "download"])
+            .args(packages)
+            .current_dir(folder);
+        download::run(&mut apt, WHAT)
+    }
+
+    /// Brings the list of packages up to date.
+    pub fn update(&self, workspace: &Workspace) -> Result<()> {
+        host::require_root()?;
+        download::run(self.apt(workspace).arg("update"), WHAT)
+    }
+
+    /// A question about packages.
+    pub fn cache(&self, workspace: &Workspace) -> Command {
+        let mut cache = workspace.program("apt-cache");
+        cache.args(&self.options);
+        cache
+    }
+
+    fn apt(&self, workspace: &Workspace) -> Command {
+        let mut apt = workspace.program("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-q", "-o", "DPkg::Lock::Timeout=120"])
+            .args(&self.options);
+        apt
+    }
 }
 
 pub fn find(program: &str) -> Option<PathBuf> {

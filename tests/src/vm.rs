@@ -1,0 +1,143 @@
+//! The kernel tests on other kernels: each kernel is booted in a virtual machine that has
+//! the test programs, the agent and nothing else, and what held is shown as a table.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use vpc_user::model::ProgramCheck;
+
+use crate::guest::{Accel, Guest, Kernel, Size};
+
+mod outcome;
+mod page;
+mod root;
+
+use outcome::Reader;
+pub use outcome::{Outcome, Program, table};
+pub use page::record;
+
+/// Two processors, since races need them; memory for the tables of two agents and for the
+/// image that becomes the root.
+const SIZE: Size = Size {
+    processors: 2,
+    megabytes: 3072,
+};
+/// How long a machine may be silent. An emulated one may take minutes over a test.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Test programs that need more than a kernel: other machines, or other programs.
+const NOT_INSIDE: [&str; 2] = ["cni", "guest"];
+/// Of each promise about a kernel one test program: every kind of packet, rules, attach,
+/// sweep, restart.
+const SHORT: [&str; 5] = [
+    "policy_program",
+    "program",
+    "restart",
+    "timeouts",
+    "traffic",
+];
+
+/// What to run where.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folders of kernels.
+    pub kernels: Vec<PathBuf>,
+    /// The test programs.
+    pub programs: Vec<PathBuf>,
+    /// Only those of the test programs that show most in the least time.
+    pub short: bool,
+    /// Only these test programs, by name; all if empty.
+    pub only: Vec<String>,
+    /// Passed to every test program.
+    pub runner: Vec<String>,
+}
+
+impl Options {
+    fn chosen(&self) -> Vec<root::TestProgram> {
+        let all = self.programs.iter().map(|path| root::TestProgram::of(path));
+        let wanted = |name: &str| match (self.only.is_empty(), self.short) {
+            (false, _) => self.only.iter().any(|only| only == name),
+            (true, true) => SHORT.contains(&name),
+            (true, false) => !NOT_INSIDE.contains(&name),
+        };
+        all.filter(|program| wanted(&program.name)).collect()
+    }
+}
+
+/// Runs the tests on one kernel after the other, and tells of each as it goes on standard
+/// error. What goes wrong on one is in its outcome.
+pub fn run(options: &Options) -> Vec<Outcome> {
+    let programs = options.chosen();
+    let on = |folder: &PathBuf| match Kernel::of(folder.clone()) {
+        Ok(kernel) => on_kernel(&kernel, &programs, &options.runner),
+        Err(error) => Outcome::failed(folder.display().to_string(), error),
+    };
+    options.kernels.iter().map(on).collect()
+}
+
+fn on_kernel(kernel: &Kernel, programs: &[root::TestProgram], runner: &[String]) -> Outcome {
+    let release = kernel.release();
+    eprintln!("{release}: booting, by {}", Accel::here());
+    let started = Instant::now();
+    let booted = Guest::boot_alone(kernel, SIZE, |folder| root::fill(folder, programs));
+    let mut guest = match booted {
+        Ok(guest) => guest,
+        Err(error) => return Outcome::failed(release, error),
+    };
+    eprintln!("{release}: up after {:.0?}", started.elapsed());
+    let mut outcome = Outcome::of(release);
+    let ran = check_kernel(&mut guest, &mut outcome)
+        .and_then(|()| run_tests(&mut guest, programs, runner, &mut outcome));
+    outcome.problem = ran.err();
+    outcome
+}
+
+/// What the kernel's verifier makes of the programs.
+fn check_kernel(guest: &mut Guest, outcome: &mut Outcome) -> Result<(), String> {
+    let mut json = String::new();
+    guest.run_watched("/bin/vpc check-kernel --json", PATIENCE, |line| {
+        json += line
+    })?;
+    let checks: Vec<ProgramCheck> = serde_json::from_str(&json)
+        .map_err(|error| format!("`vpc check-kernel` says {json:?} ({error})"))?;
+    for check in &checks {
+        if let Some(reason) = &check.refused {
+            eprintln!(
+                "{}: {} is refused: {reason}",
+                outcome.release, check.program
+            );
+        }
+    }
+    outcome.checks = checks;
+    Ok(())
+}
+
+fn run_tests(
+    guest: &mut Guest,
+    programs: &[root::TestProgram],
+    runner: &[String],
+    outcome: &mut Outcome,
+) -> Result<(), String> {
+    for program in programs {
+        let line = program.command(runner);
+        let mut reader = Reader::new(&program.name);
+        let started = Instant::now();
+        let release = outcome.release.clone();
+        let status = guest.run_watched(&line, PATIENCE, |said| {
+            if reader.read(said) {
+                eprintln!("{release}: {}: {said}", program.name);
+            }
+        });
+        let result = reader.finish(started.elapsed(), status.as_deref() == Ok("0"));
+        result.report(&release);
+        outcome.programs.push(result);
+        status?;
+    }
+    Ok(())
+}
+
+/// Where the page with the last results is.
+pub fn page() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/kernels.md")
+}
