@@ -77,16 +77,16 @@ pub fn run(options: &Options) -> Vec<Outcome> {
 }
 
 fn on_kernel(kernel: &Kernel, programs: &[root::TestProgram], runner: &[String]) -> Outcome {
-    let release = kernel.release();
-    eprintln!("{release}: booting, by {}", Accel::here());
+    let version = kernel.version();
+    eprintln!("{version}: booting, by {}", Accel::here());
     let started = Instant::now();
     let booted = Guest::boot_alone(kernel, SIZE, |folder| root::fill(folder, programs));
     let mut guest = match booted {
         Ok(guest) => guest,
-        Err(error) => return Outcome::failed(release, error),
+        Err(error) => return Outcome::failed(version, error),
     };
-    eprintln!("{release}: up after {:.0?}", started.elapsed());
-    let mut outcome = Outcome::of(release);
+    eprintln!("{version}: up after {:.0?}", started.elapsed());
+    let mut outcome = Outcome::of(version);
     let ran = check_kernel(&mut guest, &mut outcome)
         .and_then(|()| run_tests(&mut guest, programs, runner, &mut outcome));
     outcome.problem = ran.err();
@@ -96,17 +96,16 @@ fn on_kernel(kernel: &Kernel, programs: &[root::TestProgram], runner: &[String])
 /// What the kernel's verifier makes of the programs.
 fn check_kernel(guest: &mut Guest, outcome: &mut Outcome) -> Result<(), String> {
     let mut json = String::new();
-    guest.run_watched("/bin/vpc check-kernel --json", PATIENCE, |line| {
-        json += line
-    })?;
+    guest.run_watched(
+        "/bin/vpc check-kernel --json 2>/dev/console",
+        PATIENCE,
+        |line| json += line,
+    )?;
     let checks: Vec<ProgramCheck> = serde_json::from_str(&json)
         .map_err(|error| format!("`vpc check-kernel` says {json:?} ({error})"))?;
     for check in &checks {
         if let Some(reason) = &check.refused {
-            eprintln!(
-                "{}: {} is refused: {reason}",
-                outcome.release, check.program
-            );
+            eprintln!("{}: {} is refused: {reason}", outcome.kernel, check.program);
         }
     }
     outcome.checks = checks;
@@ -123,14 +122,14 @@ fn run_tests(
         let line = program.command(runner);
         let mut reader = Reader::new(&program.name);
         let started = Instant::now();
-        let release = outcome.release.clone();
+        let version = outcome.kernel.clone();
         let status = guest.run_watched(&line, PATIENCE, |said| {
             if reader.read(said) {
-                eprintln!("{release}: {}: {said}", program.name);
+                eprintln!("{version}: {}: {said}", program.name);
             }
         });
         let result = reader.finish(started.elapsed(), status.as_deref() == Ok("0"));
-        result.report(&release);
+        result.report(&version);
         outcome.programs.push(result);
         status?;
     }

@@ -78,6 +78,24 @@ impl Addr {
         V4(self.0[3])
     }
 
+    /// In two words, which fit into registers; [`Addr::from_halves`] takes them back.
+    #[inline(always)]
+    pub const fn halves(self) -> [u64; 2] {
+        let [a, b, c, d] = self.0;
+        [a as u64 | (b as u64) << 32, c as u64 | (d as u64) << 32]
+    }
+
+    /// The inverse of [`Addr::halves`].
+    #[inline(always)]
+    pub const fn from_halves([one, other]: [u64; 2]) -> Self {
+        Self([
+            one as u32,
+            (one >> 32) as u32,
+            other as u32,
+            (other >> 32) as u32,
+        ])
+    }
+
     /// From sixteen octets in wire order.
     pub const fn new(octets: [u8; 16]) -> Self {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = octets;

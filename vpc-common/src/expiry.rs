@@ -14,6 +14,7 @@ use crate::{
     state::{Phase, State},
     tables::Tables,
     time::Tick,
+    verifier::masked,
 };
 
 /// Slots of a full pool that a refused allocation looks at: bounded, so that a
@@ -285,7 +286,7 @@ pub fn sweep_block<T: Tables>(
     // A block of no pool: nothing in it is worth a look.
     let granted = tables
         .pool(pool_index)
-        .is_some_and(|pool| pool.block[(number & 255) as usize].load() == index + 1);
+        .is_some_and(|pool| pool.block[masked::<255>(number as usize)].load() == index + 1);
     if !granted {
         return;
     }
@@ -294,7 +295,7 @@ pub fn sweep_block<T: Tables>(
     };
     let (mut word, mut free) = (0u32, u64::MAX);
     while word < 4 {
-        let bits = block.words[(word & 3) as usize].load();
+        let bits = block.words[masked::<3>(word as usize)].load();
         free &= bits;
         // Counted by word, not by slot: a sum in memory would be what a slot costs.
         result.open += pool::ones(!bits) as u64;

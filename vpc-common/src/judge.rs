@@ -103,17 +103,18 @@ pub fn lets_error_pass<T: Tables>(
 /// was not known. A security group has no say any more: the flow is tracked.
 #[inline(always)]
 pub fn judge_again<T: Tables>(tables: &T, slot: &Slot) -> Opened {
-    let (before, remote) = (slot.decision(), slot.remote());
-    let protocol = slot.state().protocol();
-    let Some(outlook) = outlook(tables, slot.eni() as u32, remote) else {
+    // What the slot has is read where it is needed: the frames of old kernels are scarce.
+    let before = slot.decision();
+    let protocol = || slot.state().protocol();
+    let Some(outlook) = outlook(tables, slot.eni() as u32, slot.remote()) else {
         return Opened::refused(DropReason::NoPolicy);
     };
     let outside = before.outside_port();
-    let reply_denied = policy::into(tables, outlook.row, protocol, outside.number()) != 0;
+    let reply_denied = policy::into(tables, outlook.row, protocol(), outside.number()) != 0;
     let port = slot.remote_port().number();
-    let denied = policy::out(tables, outlook.row, protocol, port);
+    let denied = policy::out(tables, outlook.row, protocol(), port);
     // Also of a flow that is stopped: it is answered from there.
-    let (hop, mut judged) = match next_hop(tables, &outlook, remote) {
+    let (hop, mut judged) = match next_hop(tables, &outlook, slot.remote()) {
         Ok(hop) => (hop, Opened::flow(FlowRef { slot: 0, epoch: 0 })),
         Err(why) => (before.hop(), why),
     };

@@ -7,7 +7,7 @@
 //! clock, draws a random number, owns a map, allocates or panics.
 
 #![cfg_attr(not(any(test, feature = "double")), no_std)]
-#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics, asm_experimental_arch))]
 #![cfg_attr(
     target_arch = "bpf",
     expect(
@@ -49,4 +49,5 @@ pub mod tables;
 pub mod time;
 pub mod transport;
 pub mod verdict;
+pub mod verifier;
 pub mod wire;

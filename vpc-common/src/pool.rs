@@ -19,6 +19,7 @@ use crate::{
     atomic::Shared64,
     layout::{BLOCK_PORTS, Block, POOL_INITIAL_BLOCKS, Pool, Slab, Stat},
     tables::Tables,
+    verifier::masked,
 };
 
 /// Tries before a claim looks at every block.
@@ -169,7 +170,9 @@ fn claim_with_ticket<T: Tables>(
 #[inline(always)]
 pub fn claim_in<T: Tables>(tables: &T, index: u32, number: u32, random: u32) -> Option<Claim> {
     let pool = tables.pool(index)?;
-    let slab_block = pool.block[(number & 255) as usize].load().checked_sub(1)?;
+    let slab_block = pool.block[masked::<255>(number as usize)]
+        .load()
+        .checked_sub(1)?;
     let block = tables.block(slab_block)?;
     let Some(bit) = choose(loaded(&block.words), random) else {
         clear_hint(tables, pool, number);
@@ -224,7 +227,9 @@ fn claim_anywhere<T: Tables>(tables: &T, index: u32) -> Option<Claim> {
 fn clear_hint<T: Tables>(tables: &T, pool: &Pool, number: u32) {
     let hint = &pool.has_free[word_of(number)];
     hint.fetch_and(!mask_of(number));
-    let slab_block = pool.block[(number & 255) as usize].load().wrapping_sub(1);
+    let slab_block = pool.block[masked::<255>(number as usize)]
+        .load()
+        .wrapping_sub(1);
     if let Some(block) = tables.block(slab_block)
         && any_set(&block.words)
     {
@@ -275,7 +280,7 @@ pub fn grow<T: Tables>(tables: &T, index: u32, random: u32) -> Growth {
     for word in &block.words {
         word.store(u64::MAX);
     }
-    pool.block[(number & 255) as usize].store(slab_block + 1);
+    pool.block[masked::<255>(number as usize)].store(slab_block + 1);
     pool.blocks.fetch_add(1);
     pool.has_free[word_of(number)].fetch_or(mask);
     tables.count(Stat::BlocksGranted);
@@ -287,10 +292,10 @@ pub fn grow<T: Tables>(tables: &T, index: u32, random: u32) -> Growth {
 fn take_block(slab: &Slab, random: u32) -> Option<u32> {
     for _ in 0..4 {
         let word = choose(loaded(&slab.summary), random >> 4)?;
-        let bits = slab.words[(word & 255) as usize].load();
+        let bits = slab.words[masked::<255>(word as usize)].load();
         if bits != 0 {
             let bit = pick(bits, random >> 12);
-            let before = slab.words[(word & 255) as usize].fetch_and(!mask_of(bit));
+            let before = slab.words[masked::<255>(word as usize)].fetch_and(!mask_of(bit));
             if before & !mask_of(bit) == 0 {
                 clear_summary(slab, word);
             }
@@ -308,7 +313,7 @@ fn take_block(slab: &Slab, random: u32) -> Option<u32> {
 fn clear_summary(slab: &Slab, word: u32) {
     let summary = &slab.summary[word_of(word)];
     summary.fetch_and(!mask_of(word));
-    if slab.words[(word & 255) as usize].load() != 0 {
+    if slab.words[masked::<255>(word as usize)].load() != 0 {
         summary.fetch_or(mask_of(word));
     }
 }
@@ -414,7 +419,7 @@ pub fn granted_from(pool: &Pool, from: u32) -> Option<u32> {
 /// The slot of a port, if the pool holds its block.
 #[inline(always)]
 pub fn slot_of_port(pool: &Pool, port: u16) -> Option<u32> {
-    let slab_block = pool.block[(port >> 8) as usize].load();
+    let slab_block = pool.block[masked::<255>(port as usize >> 8)].load();
     if slab_block == 0 {
         return None;
     }

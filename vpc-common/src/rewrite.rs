@@ -1,6 +1,8 @@
 //! Applying a decision to the bytes: addresses, ports, TTL, identification, MSS
 //! and every checksum over them. Nothing is decided here.
 
+use core::mem::MaybeUninit;
+
 use crate::{
     addr::{Mac, Port, V4},
     checksum::{self, Delta},
@@ -10,11 +12,12 @@ use crate::{
     packet::Packet,
     state::{Direction, TCP, UDP, tcp_flags},
     transport::Transport,
+    verifier::masked,
     wire::{
         Word32,
         ethernet::Ethernet,
         ipv4::{self, Ipv4},
-        tcp::{self, OPTIONS_MAX, Tcp},
+        tcp::{self, Options, Tcp},
         udp::Udp,
     },
 };
@@ -212,14 +215,15 @@ fn is_half_made(ip: &ipv4::View, stored: u16) -> bool {
 /// start at `at`, to what the way allows; returns the change of the checksum.
 #[inline(always)]
 pub fn clamp_mss<P: Packet>(packet: &mut P, at: usize, len: usize, mss: u16) -> Delta {
-    let mut options = [0; OPTIONS_MAX];
-    if packet.copy(at, len, &mut options).is_none() {
+    let mut place = MaybeUninit::uninit();
+    let options = Options::none(&mut place);
+    if packet.copy(at, len, &mut options.0).is_none() {
         return Delta::NONE;
     }
-    let Some(offset) = tcp::mss_offset(&options, len) else {
+    let Some(offset) = tcp::mss_offset(&options.0, len) else {
         return Delta::NONE;
     };
-    let Some(value) = packet.header_mut::<[u8; 2]>(at + (offset & 0x3f)) else {
+    let Some(value) = packet.header_mut::<[u8; 2]>(at + masked::<0x3f>(offset)) else {
         return Delta::NONE;
     };
     let old = *value;

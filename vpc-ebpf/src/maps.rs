@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::{Array, DevMap, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use vpc_common::{
-    addr::V4,
+    addr::{Addr, V4},
     expiry::{self, SweepOptions},
     flow::{self, NewFlow, Opened},
     flow_index,
@@ -255,10 +255,10 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn next_hop_index(&self, key: &NextHopKey) -> Option<u32> {
-        // SAFETY: one aligned word, written before the entry became visible.
-        NEXT_HOP_BY_ADDRESS
-            .get_ptr(key)
-            .map(|index| unsafe { *index })
+        match find_next_hop(key.uplink, key.address.halves()) {
+            0 => None,
+            index => Some(index),
+        }
     }
 
     #[inline(always)]
@@ -419,6 +419,19 @@ fn insert_flow(key: &FlowKey, slot: u32, epoch: u32) -> u32 {
 #[inline(never)]
 fn remove_flow(key: &FlowKey, slot: u32, epoch: u32) -> u32 {
     flow_index::remove(&Maps, key, FlowRef { slot, epoch }) as u32
+}
+
+/// The key lies in this frame and not in its callers', which have others below them.
+/// Index 0 is never used.
+#[inline(never)]
+fn find_next_hop(uplink: u32, address: [u64; 2]) -> u32 {
+    let address = Addr::from_halves(address);
+    let key = NextHopKey { uplink, address };
+    // SAFETY: one aligned word, written before the entry became visible.
+    let found = NEXT_HOP_BY_ADDRESS
+        .get_ptr(&key)
+        .map(|index| unsafe { *index });
+    found.unwrap_or(0)
 }
 
 /// A function of its own: it keeps the frame of the hot path small.

@@ -12,6 +12,7 @@ use vpc_common::{
     reply, rewrite,
     tables::Tables,
     verdict::{Awaited, Verdict},
+    verifier::at_least_one,
 };
 
 use crate::{hook::Hook, maps::PUNTS};
@@ -66,7 +67,8 @@ impl<H: Hook> KernelPacket<H> {
     /// `to` points to at least `N` writable bytes.
     #[inline(always)]
     unsafe fn copy_out<const N: usize>(&self, len: usize, to: *mut u8) -> Option<()> {
-        if len == 0 || len > N {
+        let len = at_least_one(len);
+        if len > N {
             return None;
         }
         // SAFETY: the caller vouches for `to`; the helper checks the packet's end.
@@ -162,7 +164,8 @@ impl<H: Hook> Packet for KernelPacket<H> {
 
     #[inline(always)]
     fn copy<const N: usize>(&self, at: usize, len: usize, to: &mut [u8; N]) -> Option<()> {
-        if len == 0 || len > N {
+        let len = at_least_one(len);
+        if len > N {
             return None;
         }
         // SAFETY: `to` has room for `len` bytes; the helper checks the packet's end.

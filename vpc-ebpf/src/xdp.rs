@@ -8,6 +8,7 @@ use vpc_common::{
     flow::Moment,
     forward::{self, Aside},
     reply,
+    verifier::masked,
 };
 
 use crate::{
@@ -15,6 +16,9 @@ use crate::{
     maps::Maps,
     packet::KernelPacket,
 };
+
+/// More than any length that a header can tell.
+const LEN_MASK: usize = 0xf_ffff;
 
 /// The context of an XDP program.
 #[derive(Clone, Copy)]
@@ -56,7 +60,7 @@ impl Hook for Xdp {
 
     #[inline(always)]
     fn holds(self, at: usize, len: usize) -> bool {
-        self.data() + at + len <= self.data_end()
+        self.data() + at + masked::<LEN_MASK>(len) <= self.data_end()
     }
 
     #[inline(always)]

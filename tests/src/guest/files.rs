@@ -36,9 +36,9 @@ impl Kernel {
         }
     }
 
-    /// Its release, such as `6.1.0-56-cloud-amd64`.
-    pub fn release(&self) -> String {
-        fs::read_to_string(self.0.join("release")).expect("read a kernel's release")
+    /// The version of its package, such as `6.1.176-1`; its release may say less.
+    pub fn version(&self) -> String {
+        fs::read_to_string(self.0.join("version")).expect("read a kernel's version")
     }
 
     /// What QEMU boots.

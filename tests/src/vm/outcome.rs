@@ -8,8 +8,8 @@ use vpc_user::model::ProgramCheck;
 /// What came of one kernel.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
-    /// Its release.
-    pub release: String,
+    /// Its version: that of its package, or what it calls itself.
+    pub kernel: String,
     /// The test programs, in the order they ran.
     pub programs: Vec<Program>,
     /// What its verifier made of the programs of the data path.
@@ -34,9 +34,9 @@ pub struct Program {
 }
 
 impl Outcome {
-    pub(super) const fn of(release: String) -> Self {
+    pub(super) const fn of(kernel: String) -> Self {
         Self {
-            release,
+            kernel,
             programs: Vec::new(),
             checks: Vec::new(),
             problem: None,
@@ -48,17 +48,17 @@ impl Outcome {
     /// # Errors
     /// It does not say what it is.
     pub fn of_this_kernel(checks: Vec<ProgramCheck>) -> io::Result<Self> {
-        let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
         Ok(Self {
             checks,
-            ..Self::of(release.trim().to_owned())
+            ..Self::of(kernel.trim().to_owned())
         })
     }
 
-    pub(super) fn failed(release: String, problem: String) -> Self {
+    pub(super) fn failed(kernel: String, problem: String) -> Self {
         Self {
             problem: Some(problem),
-            ..Self::of(release)
+            ..Self::of(kernel)
         }
     }
 
@@ -74,9 +74,9 @@ impl Outcome {
 
     /// Version and patch, without what a distribution adds.
     pub fn version(&self) -> &str {
-        let release = &self.release;
-        let end = release.find(|c: char| !c.is_ascii_digit() && c != '.');
-        &release[..end.unwrap_or(release.len())]
+        let kernel = &self.kernel;
+        let end = kernel.find(|c: char| !c.is_ascii_digit() && c != '.');
+        &kernel[..end.unwrap_or(kernel.len())]
     }
 
     fn tests_of(&self, name: &str) -> String {
@@ -104,7 +104,7 @@ impl Outcome {
 }
 
 impl Program {
-    pub(super) fn report(&self, release: &str) {
+    pub(super) fn report(&self, kernel: &str) {
         let Self {
             name,
             passed,
@@ -116,7 +116,7 @@ impl Program {
             0 => String::new(),
             _ => format!(", failed: {}", failed.join(", ")),
         };
-        eprintln!("{release}: {name}: {passed} passed, {ignored} ignored{failed} ({secs} s)");
+        eprintln!("{kernel}: {name}: {passed} passed, {ignored} ignored{failed} ({secs} s)");
     }
 }
 
@@ -190,7 +190,7 @@ pub fn table(outcomes: &[Outcome]) -> String {
     for outcome in outcomes {
         if let Some(problem) = &outcome.problem {
             let first = problem.lines().next().unwrap_or_default();
-            let _ = write!(text, "\n{}: {first}\n", outcome.release);
+            let _ = write!(text, "\n{}: {first}\n", outcome.kernel);
         }
     }
     text

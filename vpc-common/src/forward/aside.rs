@@ -36,11 +36,14 @@ impl<'t, T: Tables> From<'t, T> {
     #[inline(always)]
     pub(super) fn aside<P: Packet>(&self, packet: &mut P, step: Aside) -> Step<Verdict> {
         let what = step.0 & 0xff;
-        if what == Aside::OTHER {
-            return self.other(packet);
+        if what == Aside::OTHER
+            && let Some(verdict) = self.beside_ipv4(packet)?
+        {
+            return Ok(verdict);
         }
         let ip = self.parse(packet)?;
         match what {
+            Aside::OTHER => self.other(packet, &ip),
             Aside::TOO_BIG => {
                 let error = Error::fragmentation_needed(step.argument() as u16);
                 Ok(self.error(packet, &ip, error, DropReason::FragmentationNeeded))
@@ -55,27 +58,31 @@ impl<'t, T: Tables> From<'t, T> {
         }
     }
 
+    /// What becomes of a packet that is not IPv4; `None` if it is.
     #[inline(always)]
-    fn other<P: Packet>(&self, packet: &mut P) -> Step<Verdict> {
+    fn beside_ipv4<P: Packet>(&self, packet: &mut P) -> Step<Option<Verdict>> {
         let ethernet = packet
             .header::<Ethernet>(0)
             .ok_or(DropReason::FrameTruncated)?;
         match ethernet.ethertype {
             _ if packet.is_tagged() => return Err(DropReason::VlanTagged.into()),
-            ethernet::IPV4 => {}
-            ethernet::ARP => return self.arp(packet),
-            ethernet::VLAN | ethernet::QINQ => return Err(DropReason::VlanTagged.into()),
-            _ => return Err(DropReason::EthertypeUnsupported.into()),
+            ethernet::IPV4 => Ok(None),
+            ethernet::ARP => self.arp(packet).map(Some),
+            ethernet::VLAN | ethernet::QINQ => Err(DropReason::VlanTagged.into()),
+            _ => Err(DropReason::EthertypeUnsupported.into()),
         }
-        let ip = self.parse(packet)?;
-        fragment::check(&ip)?;
+    }
+
+    #[inline(always)]
+    fn other<P: Packet>(&self, packet: &mut P, ip: &ipv4::View) -> Step<Verdict> {
+        fragment::check(ip)?;
         // What is for the gateway goes no further (RFC 1812 §5.3.1).
         if ip.ttl <= 1 && ip.destination != self.environment.gateway.v4() {
-            return Ok(self.error(packet, &ip, Error::TIME_EXCEEDED, DropReason::TtlExpired));
+            return Ok(self.error(packet, ip, Error::TIME_EXCEEDED, DropReason::TtlExpired));
         }
         match ip.protocol {
-            UDP => self.later_fragment(packet, &ip),
-            ICMP => self.icmp(packet, &ip),
+            UDP => self.later_fragment(packet, ip),
+            ICMP => self.icmp(packet, ip),
             _ => Err(DropReason::ProtocolUnsupported.into()),
         }
     }

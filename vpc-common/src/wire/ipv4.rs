@@ -8,6 +8,7 @@ use crate::{
     drop::DropReason,
     offload::Checksum,
     packet::{Header, Packet},
+    verifier::masked,
 };
 
 /// Bytes of a header without options.
@@ -125,7 +126,7 @@ pub fn parse<P: Packet>(packet: &P, at: usize) -> Result<View, DropReason> {
     }
     let view = View {
         at,
-        header_len,
+        header_len: masked::<60>(header_len),
         total_len,
         source: header.source.v4(),
         destination: header.destination.v4(),

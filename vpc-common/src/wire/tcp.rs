@@ -1,12 +1,37 @@
 //! TCP (RFC 9293).
 
+use core::mem::MaybeUninit;
+
 use super::Word32;
-use crate::packet::Header;
+use crate::{packet::Header, verifier::masked};
 
 /// Bytes of a header without options.
 pub const LEN: usize = 20;
 /// Bytes of options at most.
 pub const OPTIONS_MAX: usize = 40;
+/// Room for them of which a mask keeps an index within.
+pub const OPTIONS_ROOM: usize = 64;
+
+/// Room for a copy of a packet's options.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug)]
+pub struct Options(pub [u8; OPTIONS_ROOM]);
+
+impl Options {
+    /// No options, in the given place. Cleared there, word by word: clearing it as a whole
+    /// is a call of a function in BPF, with a frame that old kernels count as 32 bytes of
+    /// 512.
+    #[inline(always)]
+    pub fn none(place: &mut MaybeUninit<Self>) -> &mut Self {
+        let words = place.as_mut_ptr().cast::<u64>();
+        for index in 0..OPTIONS_ROOM / 8 {
+            // SAFETY: a word of that place, which is aligned for it.
+            unsafe { words.add(index).write_volatile(0) };
+        }
+        // SAFETY: every word was just written, and any bytes are options.
+        unsafe { place.assume_init_mut() }
+    }
+}
 
 /// The header without its options.
 #[repr(C)]
@@ -42,16 +67,20 @@ impl Tcp {
 }
 
 /// Where the value of the MSS option (RFC 9293 §3.7.1) stands in `options`, of
-/// which `len` bytes are in use. Malformed options read as "none".
+/// which `len` bytes are in use, at most [`OPTIONS_MAX`]. Malformed options read as "none".
 #[inline(always)]
-pub fn mss_offset(options: &[u8; OPTIONS_MAX], len: usize) -> Option<usize> {
+pub fn mss_offset(options: &[u8; OPTIONS_ROOM], len: usize) -> Option<usize> {
     let mut at = 0usize;
     // Every option but a no-op takes two bytes or more, so 40 steps see all.
     for _ in 0..OPTIONS_MAX {
-        if at + 4 > len || at + 4 > OPTIONS_MAX {
+        if at + 4 > len {
             return None;
         }
-        let (kind, size) = (*options.get(at)?, *options.get(at + 1)?);
+        // No news for the compiler, since `len` is less. For the verifier every step begins
+        // alike by this, and it need not follow all that came before.
+        at = masked::<{ OPTIONS_ROOM - 1 }>(at);
+        let kind = options[at];
+        let size = options[masked::<{ OPTIONS_ROOM - 1 }>(at + 1)];
         match kind {
             0 => return None,
             1 => at += 1,
@@ -67,8 +96,8 @@ pub fn mss_offset(options: &[u8; OPTIONS_MAX], len: usize) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn options(bytes: &[u8]) -> ([u8; OPTIONS_MAX], usize) {
-        let mut buffer = [0; OPTIONS_MAX];
+    fn options(bytes: &[u8]) -> ([u8; OPTIONS_ROOM], usize) {
+        let mut buffer = [0; OPTIONS_ROOM];
         buffer[..bytes.len()].copy_from_slice(bytes);
         (buffer, bytes.len())
     }

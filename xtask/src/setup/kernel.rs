@@ -30,8 +30,10 @@ const MODULES: [&str; 13] = [
     "vxlan",
 ];
 /// Written last, so a folder without it is an interrupted one. Holds the kernel's
-/// release.
+/// release, such as `6.1.0-50-cloud-amd64`.
 const RELEASE: &str = "release";
+/// Holds the version of the kernel's package, such as `6.1.176-1`.
+const VERSION: &str = "version";
 /// Written with it: which modules were taken, so that another list takes them anew.
 const TAKEN: &str = "modules";
 
@@ -56,9 +58,10 @@ pub fn make(
     for folder in [folder, &scratch] {
         make_empty(folder)?;
     }
-    unpack(workspace, archive, names, &scratch)?;
+    let version = unpack(workspace, archive, names, &scratch)?;
     let release = assemble(workspace, &scratch, folder)?;
     fs::remove_dir_all(&scratch).with_context(|| format!("remove {}", scratch.display()))?;
+    write(&folder.join(VERSION), &version)?;
     write(&folder.join(TAKEN), &MODULES.join("\n"))?;
     write(&folder.join(RELEASE), &release)?;
     Ok(release)
@@ -77,20 +80,33 @@ pub fn packages_of(depends: &str) -> Vec<String> {
     lines.map(str::to_owned).collect()
 }
 
-/// Fetches the packages and lays their files out under the scratch folder.
+/// Fetches the packages and lays their files out under the scratch folder. Returns the
+/// version of the kernel's.
 fn unpack(
     workspace: &Workspace,
     archive: &packages::Archive,
     names: &[String],
     scratch: &Path,
-) -> Result<()> {
+) -> Result<String> {
     archive.fetch(workspace, names, scratch)?;
-    for package in entries(scratch)? {
+    let packages = entries(scratch)?;
+    let version = packages.iter().find_map(|package| version_of(package));
+    let version = version.context("apt fetched no kernel")?;
+    for package in packages {
         let mut unpack = workspace.program("dpkg-deb");
         exec::run(unpack.arg("--extract").args([&package, scratch]))?;
         fs::remove_file(&package).with_context(|| format!("remove {}", package.display()))?;
     }
-    Ok(())
+    Ok(version)
+}
+
+/// The version in the file name of a kernel's package,
+/// `linux-image-6.1.0-50-cloud-amd64_6.1.176-1_amd64.deb`.
+fn version_of(package: &Path) -> Option<String> {
+    let name = package.file_name()?.to_str()?;
+    let mut parts = name.split('_');
+    let is_kernel = !packages_of(parts.next()?).is_empty();
+    is_kernel.then(|| parts.next().map(str::to_owned))?
 }
 
 /// Takes what the guest needs from the unpacked packages and returns the
@@ -202,6 +218,25 @@ mod tests {
             ]
         );
         assert!(packages_of("").is_empty());
+    }
+
+    #[test]
+    fn a_kernels_version_is_that_of_its_package() {
+        for (file, version) in [
+            (
+                "linux-image-6.1.0-50-cloud-amd64_6.1.176-1_amd64.deb",
+                Some("6.1.176-1"),
+            ),
+            (
+                "linux-binary-7.3.4+deb13_7.3.4-1~bpo13+1_amd64.deb",
+                Some("7.3.4-1~bpo13+1"),
+            ),
+            ("busybox-static_1%3a1.38.0-3_amd64.deb", None),
+            ("linux-image-6.1.0", None),
+        ] {
+            let found = version_of(&Path::new("/scratch").join(file));
+            assert_eq!(found.as_deref(), version, "{file}");
+        }
     }
 
     #[test]

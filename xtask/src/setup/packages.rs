@@ -1,7 +1,7 @@
 //! Programs of the distribution that building and testing call.
 
 use std::{
-    env, fs,
+    env, fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -149,6 +149,8 @@ impl Archive {
             format!("Dir::Cache={}", at("cache")),
             // As if nothing were installed.
             "Dir::State::status=/dev/null".to_owned(),
+            // Descriptions of programs for shops.
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
         ];
         let options = options
             .into_iter()
@@ -185,7 +187,9 @@ impl Archive {
         let mut apt = workspace.program("apt-get");
         apt.env("DEBIAN_FRONTEND", "noninteractive")
             .args(["-q", "-o", "DPkg::Lock::Timeout=120"])
-            .args(&self.options);
+            .args(&self.options)
+            // Standard output belongs to what was asked for.
+            .stdout(io::stderr());
         apt
     }
 }
