@@ -336,6 +336,28 @@ mod tests {
     }
 
     #[test]
+    fn profiles_keep_the_lower_bounds_of_the_rfcs() {
+        let ticks = |timeouts: Timeouts, phase| timeouts.of(State::new(phase, TCP, 0));
+        // RFC 4787 REQ-5: two minutes, or better five.
+        for (timeouts, bound) in [(Timeouts::AWS, 120), (Timeouts::RFC, 300)] {
+            for phase in [UdpNew, UdpStream] {
+                assert!(
+                    ticks(timeouts, phase) >= ticks_from_secs(bound),
+                    "{phase:?}"
+                );
+            }
+        }
+        // RFC 5382 REQ-5: two hours and four minutes, and four minutes.
+        assert!(ticks(Timeouts::RFC, TcpEstablished) >= ticks_from_secs(7_440));
+        for phase in [TcpSynSent, TcpFinOut, TcpFinIn, TcpFinBoth, TcpReset] {
+            assert!(
+                ticks(Timeouts::RFC, phase) >= ticks_from_secs(240),
+                "{phase:?}"
+            );
+        }
+    }
+
+    #[test]
     fn state_words_keep_their_parts() {
         for phase in Phase::ALL {
             let state = State::new(phase, TCP, 0xdead_beef);

@@ -175,7 +175,9 @@ cases! {
     }
 
     fn other_icmp_queries_go_nowhere(run) {
-        for (to, kind) in [(SERVER, 8), (SERVER, 0), (GATEWAY, 0), (GATEWAY, 13), (FAR, 5)] {
+        for (to, kind) in
+            [(SERVER, 8), (SERVER, 0), (SERVER, 4), (GATEWAY, 0), (GATEWAY, 13), (FAR, 5)]
+        {
             let query = Built::new(INSIDE_MAC, GATEWAY_MAC, INSIDE, to)
                 .icmp(kind, 0, [1, 2, 3, 4], b"abc");
             run.drops(LINK, &query.frame(), OWNER, DropReason::IcmpQuery);

@@ -116,6 +116,18 @@ cases! {
         assert_eq!(run.phase(&conn), Some(Phase::UdpStream));
     }
 
+    fn a_packet_out_keeps_a_flow_alive(run) {
+        let conn = Conn::new_udp(0, 40_000);
+        run.open(&conn);
+        for _ in 0..2 {
+            run.age(119);
+            run.forwards(&conn, &conn.udp(b"still here"), &[]);
+        }
+        run.age(119);
+        run.sweep(0, &[]);
+        assert_eq!(run.phase(&conn), Some(Phase::UdpNew));
+    }
+
     fn an_export_tells_what_is_new_and_no_more(run) {
         let conn = Conn::new_udp(0, 40_000);
         run.open(&conn);

@@ -27,7 +27,7 @@ cases! {
             let packet = to_eni().udp(53, port, b"x").frame();
             run.drops(In::Uplink(0), &packet, ENI_0, DropReason::Unsolicited);
         }
-        for kind in [0, 5, 8, 13, 17, 40] {
+        for kind in [0, 4, 5, 8, 13, 17, 40] {
             let packet = to_eni().icmp(kind, 0, [0; 4], b"ping").frame();
             run.drops(In::Uplink(0), &packet, ENI_0, DropReason::Unsolicited);
         }
