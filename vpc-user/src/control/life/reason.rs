@@ -67,3 +67,25 @@ impl Reason {
         ApiError::with_status(502, self.exception(), self.sentence.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_aws_is_known_to_say_is_said_word_by_word() {
+        for (reason, sentence) in [
+            (
+                Reason::no_permission(),
+                "The function's execution role doesn't have permission to perform this operation.",
+            ),
+            (
+                Reason::eni_limit(),
+                "You have exceeded the maximum limit for HyperPlane ENIs for your account",
+            ),
+        ] {
+            assert_eq!(reason.sentence, sentence);
+            assert_eq!(reason.refusal().message, sentence);
+        }
+    }
+}

@@ -6,13 +6,13 @@ use tempfile::TempDir;
 use vpc_common::{
     addr::{Addr, Port, V4},
     drop::DropReason,
-    layout::{FlowKey, FlowRecord},
+    layout::{FlowKey, FlowRecord, RefusalKey},
     time::Tick,
 };
 
 use super::*;
 use crate::{
-    dataplane::Exhaustion,
+    dataplane::{Exhaustion, RefusalRecord},
     flowlog::{
         Directory, Form, LogFormat, Place, Scope, Target, TrafficType,
         bindings::Query,
@@ -298,6 +298,46 @@ fn files_in_a_bucket_have_the_same_key_whenever_they_are_made() {
         parcel.name
     );
     assert_eq!(&parcel.body[..2], [0x1f, 0x8b]);
+}
+
+/// As events of CloudWatch Logs: the time of each, and the stream of the ENI and the traffic.
+#[test]
+fn a_reply_that_an_acl_kept_out_is_a_record_for_those_who_want_it() {
+    let mut host = Host::new();
+    let format = "${flow-direction} ${srcport} ${dstport} ${packets} ${action} ${x-drop-reason}";
+    let traffic = [TrafficType::All, TrafficType::Accept, TrafficType::Reject];
+    let logs = traffic.map(|traffic| Log {
+        traffic,
+        format: LogFormat::parse(format).unwrap(),
+        form: Form::Events,
+        ..log(traffic.label(), Scope::Interface("eni-0".to_owned()), 1)
+    });
+    let mut maker = host.maker();
+    maker.set_logs(logs.to_vec()).unwrap();
+    let wire = |port: u16| u32::from(Port::new(port).to_wire());
+    let key = RefusalKey {
+        remote: Addr::from_v4(V4::new([10, 0, 3, 7])),
+        owners: 5 << 16,
+        ports: wire(40_213) << 16 | wire(53),
+        protocol: 17 | RefusalKey::REPLY,
+        reason: DropReason::NaclIn as u32,
+    };
+    let refused = [RefusalRecord::new(key, [2, 120, 1 << 32 | 1])];
+    let journal = &mut host.journal;
+    host.directory
+        .read(|names| journal.refusals(&refused, START * 1_000_000_000, names))
+        .unwrap();
+    host.period(&[record(0, 4_000, 3, false)]);
+    maker.make().unwrap();
+    let accepted = |stream: &str| format!("1700000040000 eni-0-{stream} egress 4000 53 3 ACCEPT -");
+    let kept_out =
+        |stream: &str| format!("1700000040000 eni-0-{stream} ingress 53 40213 2 REJECT nacl_in");
+    assert_eq!(
+        host.lines(&maker, "all"),
+        [accepted("all"), kept_out("all")]
+    );
+    assert_eq!(host.lines(&maker, "accept"), [accepted("accept")]);
+    assert_eq!(host.lines(&maker, "reject"), [kept_out("reject")]);
 }
 
 #[test]
