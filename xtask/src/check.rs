@@ -8,7 +8,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
-    budget, exec,
+    budget, exec, promises,
     report::Report,
     setup::{self, Kit},
     workspace::Workspace,
@@ -18,6 +18,8 @@ pub fn perform(workspace: &Workspace) -> Result<()> {
     let kit = setup::kit(workspace, &mut Report::brief())?;
     step("format");
     exec::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
+    step("promises");
+    promises::check(workspace.root())?;
     step("clippy, host");
     let mut clippy = workspace.cargo();
     clippy.args([
