@@ -1,15 +1,21 @@
 //! ICMP errors: translated with what they quote, and never more than a message.
 
 use crate::{
+    checksum,
     drop::DropReason,
     layout::{NextHopKey, Owner},
     packet_table::{
-        Conn, In, Run,
+        Action, Conn, In, Run,
         build::{Built, Sum, payload},
         world::*,
     },
     verdict::{Awaited, Port},
 };
+
+/// Where an ICMP message begins behind an IPv4 header without options.
+const ICMP: usize = 34;
+/// And where its checksum is.
+const ICMP_CHECKSUM: usize = ICMP + 2;
 
 /// The first bytes of a packet.
 fn head(packet: &Built, len: usize) -> Vec<u8> {
@@ -111,6 +117,22 @@ cases! {
         from_router(run, &conn, &sent, 60, (3, 3));
         let got = conn.udp_back(run, b"none").sum(Sum::Absent);
         from_environment(run, &conn, &got, 32);
+    }
+
+    fn an_error_with_a_wrong_checksum_stays_wrong(run) {
+        let conn = Conn::new_udp(0, 40_000);
+        run.open(&conn);
+        let quote = head(&run.outward(&conn, &conn.udp(b"x"), 0), 28);
+        let right = conn.back(run).icmp(3, 3, [0; 4], &quote).frame();
+        for wrong in [0, 1, 0x80] {
+            let mut frame = right.clone();
+            frame[ICMP_CHECKSUM] ^= wrong;
+            let (ran, _) = run.send(In::Uplink(0), &frame);
+            assert_eq!(ran.action, Action::Redirect);
+            let words = ran.frame[ICMP..].chunks_exact(2);
+            let sum = words.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
+            assert_eq!(checksum::fold(sum) == 0xffff, wrong == 0);
+        }
     }
 
     fn options_of_the_quoted_packet_are_walked(run) {

@@ -2,13 +2,14 @@
 
 use crate::{
     drop::DropReason,
-    layout::Owner,
+    layout::{NextHopKey, Owner},
     packet_table::{
         Conn, In,
         build::{Built, segment},
         world::*,
     },
     policy::Verdict,
+    verdict::Awaited,
 };
 
 const ENI_0: Owner = Owner::eni(0);
@@ -93,6 +94,18 @@ cases! {
             }
             run.replies(&conn, &good, &[]);
         }
+    }
+
+    fn nothing_turns_back_to_an_environment_by_its_eni(run) {
+        let conn = Conn::new_udp(0, 40_000);
+        run.open(&conn);
+        let (eni, port) = run.outside(&conn);
+        // From its neighbour, to the very port that it may be answered at.
+        let hairpin = Conn { remote_port: port, ..Conn::new_udp(1, 40_001).to(eni) };
+        let key = NextHopKey { uplink: 0, address: addr(eni) };
+        let awaited = Awaited::NextHop(key, addr(ENI[0]));
+        run.hands_over(hairpin.link(), &hairpin.udp(b"hello").frame(), hairpin.owner(), awaited);
+        assert_eq!(run.phase(&hairpin), None);
     }
 
     fn an_eni_is_known_on_its_own_uplink_only(run) {

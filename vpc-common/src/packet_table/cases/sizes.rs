@@ -133,6 +133,14 @@ cases! {
         run.answers(conn.link(), &about.frame(), &to_environment(&about, (3, 4), 1_400), dropped);
     }
 
+    fn what_may_be_fragmented_is_not_but_answered_with_the_mtu(run) {
+        let conn = Conn::new_udp(0, 40_000);
+        run.open(&conn);
+        let dropped = Some((conn.owner(), DropReason::FragmentationNeeded));
+        let about = conn.udp(&payload(1_373)).may_fragment();
+        run.answers(conn.link(), &about.frame(), &to_environment(&about, (3, 4), 1_400), dropped);
+    }
+
     fn a_reply_over_the_environment_s_mtu_is_answered_with_it(run) {
         let conn = Conn::new_udp(2, 40_000);
         run.open(&conn);
