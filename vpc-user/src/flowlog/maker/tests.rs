@@ -304,7 +304,8 @@ fn files_in_a_bucket_have_the_same_key_whenever_they_are_made() {
 #[test]
 fn a_reply_that_an_acl_kept_out_is_a_record_for_those_who_want_it() {
     let mut host = Host::new();
-    let format = "${flow-direction} ${srcport} ${dstport} ${packets} ${action} ${x-drop-reason}";
+    let format = "${flow-direction} ${srcport} ${dstport} ${packets} ${action} ${x-drop-reason} \
+                  ${traffic-path}";
     let traffic = [TrafficType::All, TrafficType::Accept, TrafficType::Reject];
     let logs = traffic.map(|traffic| Log {
         traffic,
@@ -327,17 +328,31 @@ fn a_reply_that_an_acl_kept_out_is_a_record_for_those_who_want_it() {
     host.directory
         .read(|names| journal.refusals(&refused, START * 1_000_000_000, names))
         .unwrap();
-    host.period(&[record(0, 4_000, 3, false)]);
+    let peered = FlowRecord {
+        flags: FlowRecord::PEERED,
+        ..record(0, 4_001, 5, false)
+    };
+    host.period(&[record(0, 4_000, 3, false), peered]);
     maker.make().unwrap();
-    let accepted = |stream: &str| format!("1700000040000 eni-0-{stream} egress 4000 53 3 ACCEPT -");
-    let kept_out =
-        |stream: &str| format!("1700000040000 eni-0-{stream} ingress 53 40213 2 REJECT nacl_in");
+    let begin = |stream: &str| format!("1700000040000 eni-0-{stream}");
+    let accepted = |stream: &str| {
+        let begin = begin(stream);
+        [
+            format!("{begin} egress 4000 53 3 ACCEPT - 1"),
+            format!("{begin} egress 4001 53 5 ACCEPT - 4"),
+        ]
+    };
+    let kept_out = |stream: &str| {
+        let begin = begin(stream);
+        [format!("{begin} ingress 53 40213 2 REJECT nacl_in -")]
+    };
+    let lines = |log: &str| host.lines(&maker, log);
     assert_eq!(
-        host.lines(&maker, "all"),
-        [accepted("all"), kept_out("all")]
+        lines("all"),
+        [&accepted("all")[..], &kept_out("all")].concat()
     );
-    assert_eq!(host.lines(&maker, "accept"), [accepted("accept")]);
-    assert_eq!(host.lines(&maker, "reject"), [kept_out("reject")]);
+    assert_eq!(lines("accept"), accepted("accept"));
+    assert_eq!(lines("reject"), kept_out("reject"));
 }
 
 #[test]

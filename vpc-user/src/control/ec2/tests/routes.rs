@@ -3,10 +3,17 @@
 use serde_json::{Value, json};
 
 use super::world::{World, text};
-use crate::control::{
-    Id, Key,
-    ec2::{route_tables, routes::is_active},
-    resource::*,
+use crate::{
+    control::{
+        Id, Key,
+        desired::{
+            Desired,
+            tests::{UPLINKS, host},
+        },
+        ec2::{route_tables, routes::is_active},
+        resource::*,
+    },
+    model::Target,
 };
 
 fn route(table: &str, destination: &str, target: (&str, &str)) -> Value {
@@ -112,6 +119,31 @@ fn a_route_lives_as_long_as_its_target() {
     for route in shown(&world, &table).iter().skip(1) {
         assert_eq!(route["Origin"], "CreateRoute");
     }
+}
+
+/// A public subnet included: whatever it shows, it leads packets nowhere.
+#[test]
+fn packets_find_a_blackhole_where_a_gateway_is_the_target() {
+    let mut world = World::new();
+    let vpc = world.vpc("10.0.0.0/16");
+    let uplink = json!({ "VpcId": vpc, "Uplink": { "Value": UPLINKS[0] } });
+    world.ok("ModifyVpcAttribute", uplink);
+    let subnet = world.subnet(&vpc, "10.0.0.0/24");
+    let table = world.table(&vpc);
+    let gateway = world.internet_gateway(Some(&vpc));
+    let nat = world.nat_gateway(&subnet, NatGatewayState::Available);
+    let targets = [
+        ("GatewayId", gateway.as_str()),
+        ("NatGatewayId", nat.as_str()),
+    ];
+    for (destination, target) in ["0.0.0.0/0", "192.0.2.0/24"].into_iter().zip(targets) {
+        world.ok("CreateRoute", route(&table, destination, target));
+    }
+    let desired = Desired::new(&world.state, &host(), world.context.settings.clone());
+    let tables = &desired.config().network.route_tables;
+    let made = tables.iter().find(|it| it.name.as_str() == table).unwrap();
+    let targets: Vec<_> = made.routes.iter().map(|route| &route.target).collect();
+    assert_eq!(targets, [&Target::Blackhole; 2]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::world::{BARE_ROLE, POLICY, ROLE, World, assert_error, vpc};
-use crate::control::{Time, life, resource::*};
+use crate::control::{Record, Time, life, resource::*, shown};
 
 const ARN: &str = "arn:aws:lambda:us-east-1:000000000001:function:f";
 
@@ -267,6 +267,27 @@ fn each_state_allows_what_it_should() {
             };
             assert_error(answer, status, code, &text);
         }
+    }
+}
+
+#[test]
+fn a_function_is_shown_in_every_state() {
+    let states: [(Way, &str); 6] = [
+        (pending, "Pending"),
+        (active, "Active"),
+        (updating, "Active"),
+        (inactive, "Inactive"),
+        (restoring, "Pending"),
+        (failed, "Failed"),
+    ];
+    for (way, state) in states {
+        let mut world = World::new();
+        way(&mut world);
+        let record = Record::from(world.function("f").clone());
+        assert_eq!(
+            shown(&world.state, &record)["Configuration"]["State"],
+            state
+        );
     }
 }
 
