@@ -148,6 +148,31 @@ cases! {
         }
     }
 
+    fn extensions_behind_the_quote_stay_as_they_are(run) {
+        // RFC 4884: the quote is padded to 128 bytes, and an extension follows.
+        let behind = |quote: Vec<u8>| {
+            let padding = vec![0; 128 - quote.len()];
+            [&quote[..], &padding, &[0x20, 0, 0x12, 0x34, 0, 8, 1, 1, 0xca, 0xfe, 0xba, 0xbe]]
+                .concat()
+        };
+        let rest = [0, 32, 0, 0];
+        let (udp, tcp) = (Conn::new_udp(0, 40_000), Conn::new_tcp(0, 40_000));
+        run.open(&udp);
+        run.establish(&tcp);
+        for (conn, sent) in [
+            (&udp, udp.udp(b"short")),
+            (&tcp, tcp.tcp("A", 1_001, 5_001, b"")),
+        ] {
+            let outside = run.outward(conn, &sent, 0);
+            let error = conn.back(run).icmp(11, 0, rest, &behind(outside.packet()));
+            let mut inside = sent.clone();
+            inside.ip.time_to_live -= 1;
+            let expected = run.inward(conn, &error).icmp(11, 0, rest, &behind(inside.packet()));
+            let port = Port::environment(0);
+            run.leaves(conn.uplink(), &error.frame(), port, |_| expected.frame(), &[]);
+        }
+    }
+
     fn errors_of_the_environment_reach_the_remote(run) {
         let conn = Conn::new_udp(0, 40_000);
         run.open(&conn);
