@@ -28,6 +28,8 @@ mod record;
 mod spool;
 mod target;
 
+use std::{fs::DirBuilder, io, os::unix::fs::DirBuilderExt as _, path::Path};
+
 #[cfg(test)]
 mod python;
 #[cfg(test)]
@@ -45,3 +47,9 @@ pub use object::{ObjectNames, WINDOW};
 pub use record::{Action, Flow, FlowDirection, Inside, Place, Record, Value, What};
 pub use spool::{Spool, SpoolError};
 pub use target::Target;
+
+/// Makes a folder, if it is not there, for nobody else: who talks to whom is nobody else's
+/// business.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}

@@ -3,8 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs::DirBuilder,
-    os::unix::fs::DirBuilderExt as _,
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError},
@@ -64,11 +62,7 @@ impl FlowLogs {
         runtime: Handle,
         told: flowlog::Told,
     ) -> anyhow::Result<(Self, Keeper)> {
-        // Who talks to whom is nobody else's business.
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&config.dir)
+        flowlog::make_folder(&config.dir)
             .with_context(|| format!("{} cannot be made", config.dir.display()))?;
         let folders = Folders::new(&config.dir);
         let period = Period::new(config.period_secs);

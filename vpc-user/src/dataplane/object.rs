@@ -1,7 +1,12 @@
 //! The kernel object: makes its tables on the first start, adopts them on every
 //! later one, and refuses what does not fit without touching it.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+};
 
 use crate::OBJECT;
 use aya::{
@@ -59,7 +64,8 @@ pub fn make_folders(pin_dir: &Path) -> Result<(), StartError> {
         });
     }
     for dir in [pin_dir.join(MAPS), pin_dir.join(LINKS)] {
-        fs::create_dir_all(&dir).map_err(|source| StartError::Io { path: dir, source })?;
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        made.map_err(|source| StartError::Io { path: dir, source })?;
     }
     Ok(())
 }

@@ -71,7 +71,7 @@ pub struct Draft {
 impl Spool {
     /// Of a folder, which is made if it is not there.
     pub fn open(dir: &Path, limit: u64) -> Result<Self, SpoolError> {
-        fs::create_dir_all(dir).map_err(SpoolError::of(dir, "made"))?;
+        super::make_folder(dir).map_err(SpoolError::of(dir, "made"))?;
         Ok(Self {
             dir: dir.to_owned(),
             limit,

@@ -18,6 +18,7 @@ use super::{
     folder::{self, FileName, Listing},
     merge::{MergeError, merge},
 };
+use crate::flowlog::make_folder;
 
 /// The file whose lock the writer has.
 const LOCK: &str = "lock";
@@ -54,7 +55,7 @@ impl Index {
     pub fn open(folder: impl Into<PathBuf>, retention: Retention) -> Result<Self, IndexError> {
         let reader = Reader::new(folder);
         let failed = |source| failed(reader.folder(), source);
-        fs::create_dir_all(reader.folder()).map_err(failed)?;
+        make_folder(reader.folder()).map_err(failed)?;
         let lock = lock(reader.folder())?;
         let listing = reader.list()?;
         clean(reader.folder(), &listing).map_err(failed)?;

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     dataplane::{Exhaustion, RefusalRecord},
-    flowlog::{Environment, Place, directory::View},
+    flowlog::{Environment, Place, directory::View, make_folder},
 };
 
 /// What is being made of the next file.
@@ -89,7 +89,7 @@ pub struct Journal {
 impl Journal {
     /// Goes on with the journal in a folder, or begins it. `now` is in Unix seconds.
     pub fn open(dir: &Path, period: Period, now: u64) -> Result<Self, JournalError> {
-        fs::create_dir_all(dir).map_err(JournalError::io(dir, "made"))?;
+        make_folder(dir).map_err(JournalError::io(dir, "made"))?;
         let mut journal = Self {
             dir: dir.to_owned(),
             period,
