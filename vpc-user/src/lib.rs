@@ -12,6 +12,7 @@ pub mod flowlog;
 pub mod model;
 pub mod policy;
 pub mod print;
+pub mod privileges;
 
 /// The kernel object, as its build script left it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vpc-ebpf"));

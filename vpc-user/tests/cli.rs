@@ -545,7 +545,7 @@ fn a_teardown_under_a_running_agent_is_refused() {
     // 2 if the tests do not run as root.
     assert!(matches!(code, 1 | 2), "{err}");
     assert!(
-        err.contains("stop it before the teardown") || err.contains("needs root"),
+        err.contains("stop it before the teardown") || err.contains("run it as root"),
         "{err}"
     );
 }

@@ -14,6 +14,7 @@ use crate::{
     api,
     config::{self, ConfigError},
     model::Config,
+    privileges,
 };
 
 /// Environment variable with the filter of the log.
@@ -26,8 +27,9 @@ pub(super) fn agent(args: AgentArgs, socket: Option<&Path>, out: &mut impl Write
     if let Some(socket) = socket {
         config.socket = socket.to_path_buf();
     }
-    require_root("vpc agent")?;
     require_kernel()?;
+    give_up("vpc agent")?;
+    require_readable(&args.config)?;
     start_log(args.log)?;
     let runtime = tokio::runtime::Runtime::new().context("the agent's threads cannot start")?;
     runtime.block_on(run(file, config, &args, out))
@@ -42,7 +44,7 @@ pub(super) fn teardown(
         Some(path) => load(path)?,
         None => config::parse("")?,
     };
-    require_root("vpc teardown")?;
+    give_up("vpc teardown")?;
     let socket = socket.unwrap_or(&config.socket);
     if api::is_live(socket) {
         bail!(
@@ -93,14 +95,24 @@ pub(super) fn load(path: &Path) -> Result<Config> {
     })
 }
 
-fn require_root(command: &str) -> Result<()> {
-    if nix::unistd::geteuid().is_root() {
-        return Ok(());
-    }
-    Err(Cannot(format!(
-        "`{command}` loads kernel programs and needs root: run it with sudo"
-    ))
-    .into())
+/// From here on there are few capabilities, and there may be threads.
+fn give_up(command: &'static str) -> Result<()> {
+    privileges::give_up(command).map_err(|error| Cannot(error.to_string()).into())
+}
+
+/// Root reads every file only as long as it has all capabilities. A reload must find what the
+/// start found.
+fn require_readable(file: &Path) -> Result<()> {
+    let refused = |error| {
+        Cannot(format!(
+            "{} cannot be read again ({error}): the agent gives up CAP_DAC_OVERRIDE, so make its \
+             user the owner of the file and let it search the folders above",
+            file.display()
+        ))
+    };
+    std::fs::File::open(file)
+        .map(drop)
+        .map_err(|error| refused(error).into())
 }
 
 /// The oldest kernel whose verifier takes the programs.

@@ -5,7 +5,7 @@
 //! have threads of their own while another attaches links. Detaching a link: a
 //! pin that is merely removed detaches some time later, and an interface that is
 //! given back must be free when the call returns. Taking an entry out of a hash: aya
-//! offers it for queues only. A map of maps that belongs to no
+//! offers it for queues only. Who runs by TCX: aya asks for more than is needed. A map of maps that belongs to no
 //! program: see [`super::grace`].
 
 use std::{
@@ -27,7 +27,13 @@ const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
+const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_PROG_QUERY: libc::c_long = 16;
 const BPF_LINK_DETACH: libc::c_long = 34;
+const BPF_TCX_INGRESS: u32 = 46;
+/// Programs on one interface at most (`BPF_MPROG_MAX`).
+const TCX_MOST: usize = 64;
 /// Room for a frame that comes out of a program, which may have made it longer.
 const FRAME_OUT: usize = 4_096;
 
@@ -205,6 +211,81 @@ pub fn take_entry<K: Pod, V: Pod + Default>(map: impl AsFd, key: &K) -> io::Resu
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Numbers of the programs that run at the ingress of an interface by TCX. aya's call asks
+/// for each program's description too, which takes more than the agent may.
+pub fn tcx_programs(ifindex: u32) -> io::Result<Vec<u32>> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Query {
+        ifindex: u32,
+        attach_type: u32,
+        query_flags: u32,
+        attach_flags: u32,
+        ids: u64,
+        count: u32,
+        reserved: u32,
+        each_attach_flags: u64,
+        link_ids: u64,
+        each_link_flags: u64,
+        revision: u64,
+    }
+    let mut ids = vec![0_u32; TCX_MOST];
+    let mut query = Query {
+        ifindex,
+        attach_type: BPF_TCX_INGRESS,
+        ids: ids.as_mut_ptr() as u64,
+        count: ids.len() as u32,
+        ..Default::default()
+    };
+    // SAFETY: `Query` is laid out as the kernel's, and the numbers live until this returns.
+    unsafe { bpf(BPF_PROG_QUERY, &mut query) }?;
+    ids.truncate(query.count as usize);
+    Ok(ids)
+}
+
+/// The name of a loaded program, whoever loaded it; takes CAP_SYS_ADMIN.
+pub fn program_name(id: u32) -> io::Result<String> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct ById {
+        id: u32,
+        next: u32,
+        flags: u32,
+    }
+    /// The beginning of `struct bpf_prog_info`.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        before: [u64; 8],
+        name: [u8; 16],
+    }
+    #[repr(C)]
+    struct Describe {
+        fd: u32,
+        len: u32,
+        info: u64,
+    }
+    let mut by_id = ById {
+        id,
+        ..Default::default()
+    };
+    // SAFETY: `ById` is laid out as the kernel's and points to nothing.
+    let fd = unsafe { bpf(BPF_PROG_GET_FD_BY_ID, &mut by_id) }?;
+    // SAFETY: the descriptor is new and nobody else's.
+    let program = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut info = Info::default();
+    let mut describe = Describe {
+        fd: program.as_raw_fd() as u32,
+        len: size_of::<Info>() as u32,
+        info: &raw mut info as u64,
+    };
+    // SAFETY: `Describe` is laid out as the kernel's. The kernel writes at most `len` bytes to
+    // `info`, any of which are a value of it; that it asks for no lists, zeros say.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut describe) }?;
+    let name = info.name.split(|byte| *byte == 0).next();
+    Ok(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
 }
 
 /// Detaches the link pinned at a path from its interface, at once. The pin stays.

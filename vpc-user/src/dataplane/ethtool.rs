@@ -1,9 +1,9 @@
-//! Generic receive offload of an interface, by ioctl, in the namespace of the
-//! calling thread.
+//! Generic receive offload of an interface, by ioctl, in the namespace of a socket of any
+//! kind.
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _},
 };
 
 const GET_GRO: u32 = 0x2b;
@@ -17,8 +17,9 @@ struct Value {
 }
 
 /// Whether receive offload is on.
-pub fn gro(interface: &str) -> io::Result<bool> {
+pub fn gro(socket: impl AsFd, interface: &str) -> io::Result<bool> {
     ioctl(
+        socket,
         interface,
         Value {
             command: GET_GRO,
@@ -29,8 +30,9 @@ pub fn gro(interface: &str) -> io::Result<bool> {
 }
 
 /// Switches receive offload.
-pub fn set_gro(interface: &str, on: bool) -> io::Result<()> {
+pub fn set_gro(socket: impl AsFd, interface: &str, on: bool) -> io::Result<()> {
     ioctl(
+        socket,
         interface,
         Value {
             command: SET_GRO,
@@ -40,18 +42,12 @@ pub fn set_gro(interface: &str, on: bool) -> io::Result<()> {
     .map(drop)
 }
 
-fn ioctl(interface: &str, mut value: Value) -> io::Result<u32> {
+fn ioctl(socket: impl AsFd, interface: &str, mut value: Value) -> io::Result<u32> {
+    let socket = socket.as_fd();
     let name = interface.as_bytes();
     if name.len() >= libc::IFNAMSIZ {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
     }
-    // SAFETY: no pointer is passed.
-    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor is new and nobody else's.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     // SAFETY: all zero is a value of this plain structure.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(name) {

@@ -23,6 +23,7 @@ mod features;
 mod filters;
 mod flow_hash;
 mod grace;
+mod helper;
 mod holding;
 mod hook;
 mod hooks;
@@ -80,6 +81,7 @@ pub use self::{
     enis::EniLoad,
     events::{Discard, FlowSink, HighWater, SinkError, warn_of_high_water},
     exhaustion::Exhaustion,
+    helper::start as start_helper,
     images::Images,
     listing::protocol_label,
     live::LiveFlows,

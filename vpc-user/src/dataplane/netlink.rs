@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, BorrowedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd},
 };
 
 use rtnetlink::{
@@ -92,7 +92,8 @@ impl From<&LinkMessage> for Link {
     }
 }
 
-/// A blocking socket of rtnetlink, in the namespace of the thread that opened it.
+/// A blocking socket of rtnetlink, in the namespace of the thread that opened it, wherever it
+/// is used.
 pub struct Netlink {
     socket: Socket,
     sequence: u32,
@@ -126,6 +127,21 @@ impl Netlink {
         let mut message = LinkMessage::default();
         message.header.index = ifindex;
         self.interface(message)
+    }
+
+    /// The same in whatever namespace the socket is; what XDP can do there is not asked for.
+    pub fn far(&mut self, ifindex: u32) -> io::Result<Option<Interface>> {
+        let mut message = LinkMessage::default();
+        message.header.index = ifindex;
+        Ok(self.look_up(message)?.as_ref().map(describe))
+    }
+
+    /// The same in the namespace that this one has given a number to.
+    pub fn far_in(&mut self, netns: i32, ifindex: u32) -> io::Result<Option<Interface>> {
+        let mut message = LinkMessage::default();
+        message.header.index = ifindex;
+        message.attributes.push(LinkAttribute::IfNetnsId(netns));
+        Ok(self.look_up(message)?.as_ref().map(describe))
     }
 
     /// The number that this namespace has given to another one.
@@ -260,6 +276,31 @@ impl Netlink {
             if answer.header.sequence_number == self.sequence {
                 return Ok(answer.payload);
             }
+        }
+    }
+}
+
+impl AsFd for Netlink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl From<Netlink> for OwnedFd {
+    fn from(netlink: Netlink) -> Self {
+        // SAFETY: the socket gives its descriptor up.
+        unsafe { Self::from_raw_fd(netlink.socket.into_raw_fd()) }
+    }
+}
+
+/// Of a socket that was opened as [`Netlink::open`] does it.
+impl From<OwnedFd> for Netlink {
+    fn from(socket: OwnedFd) -> Self {
+        Self {
+            // SAFETY: the descriptor is given to it.
+            socket: unsafe { Socket::from_raw_fd(socket.into_raw_fd()) },
+            sequence: 0,
+            features: None,
         }
     }
 }

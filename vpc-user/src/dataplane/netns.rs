@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsFd, BorrowedFd},
+        fd::{AsFd, AsRawFd as _, BorrowedFd},
         unix::fs::MetadataExt as _,
     },
     path::{Path, PathBuf},
@@ -12,7 +12,7 @@ use std::{
 
 use nix::sched::{CloneFlags, setns};
 
-use super::netlink::Netlink;
+use super::{helper, netlink::Netlink};
 
 /// Where named namespaces are.
 const NAMED: &str = "/run/netns";
@@ -33,10 +33,14 @@ impl Netns {
         } else {
             Path::new(NAMED).join(given)
         };
-        Ok(Self {
-            file: File::open(&path)?,
-            path,
-        })
+        let file = match File::open(&path) {
+            // Its process may do what the agent may not.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                helper::open_namespace(&path)?
+            }
+            opened => opened?,
+        };
+        Ok(Self { file, path })
     }
 
     /// What tells this namespace from every other.
@@ -49,18 +53,42 @@ impl Netns {
         netlink.netns_id(self.file.as_fd())
     }
 
-    /// Does something in this namespace, on a thread that ends with it: a thread
-    /// of the pool must never be left in another namespace.
+    /// Does something in this namespace, which takes more than the agent may.
     pub fn within<R: Send>(&self, work: impl FnOnce() -> io::Result<R> + Send) -> io::Result<R> {
-        std::thread::scope(|scope| {
-            let moved = scope.spawn(|| {
-                setns(&self.file, CloneFlags::CLONE_NEWNET)?;
-                work()
-            });
-            moved
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
-        })
+        within(self.as_fd(), work)
+    }
+
+    /// A socket of rtnetlink in this namespace.
+    pub fn netlink(&self) -> io::Result<Netlink> {
+        helper::netlink_in(self.as_fd())
+    }
+}
+
+/// Does something in a namespace, on a thread that ends with it: a thread of the pool must
+/// never be left in another namespace.
+pub fn within<R: Send>(
+    namespace: BorrowedFd<'_>,
+    work: impl FnOnce() -> io::Result<R> + Send,
+) -> io::Result<R> {
+    std::thread::scope(|scope| {
+        let moved = scope.spawn(|| {
+            setns(namespace, CloneFlags::CLONE_NEWNET)?;
+            work()
+        });
+        moved
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
+    })
+}
+
+/// Refuses what does not stand for a network namespace.
+pub fn require(file: &File) -> io::Result<()> {
+    // SAFETY: this question takes no argument, and other kinds of files do not know it.
+    let kind = unsafe { libc::ioctl(file.as_raw_fd(), libc::NS_GET_NSTYPE) };
+    if kind == libc::CLONE_NEWNET {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(libc::EINVAL))
     }
 }
 

@@ -108,14 +108,14 @@ impl PreparedPeer {
 
     /// Switches GRO off again. A far end that is gone needs nothing.
     pub fn restore(&self) -> io::Result<()> {
-        let switch_off = || match Netlink::open()?.by_index(self.ifindex)? {
+        let switch_off = |mut netlink: Netlink| match netlink.far(self.ifindex)? {
             Some(peer) if peer.peer_ifindex == Some(self.own) => {
-                ethtool::set_gro(&peer.name, false)
+                ethtool::set_gro(&netlink, &peer.name, false)
             }
             _ => Ok(()),
         };
         if self.netns == 0 {
-            return switch_off();
+            return switch_off(Netlink::open()?);
         }
         let is_it = |netns: &Netns| netns.inode().is_ok_and(|inode| inode == self.netns);
         let remembered = Some(&self.path).filter(|path| !path.is_empty());
@@ -123,7 +123,7 @@ impl PreparedPeer {
             .and_then(|path| Netns::open(path).ok())
             .filter(&is_it)
             .or_else(|| netns::named().find(is_it));
-        found.map_or(Ok(()), |netns| netns.within(switch_off))
+        found.map_or(Ok(()), |netns| switch_off(netns.netlink()?))
     }
 }
 
@@ -143,7 +143,7 @@ pub fn prepare(
         source,
     };
     let Some(netns_id) = interface.peer_netns_id else {
-        let prepared = switch_on(ifindex, interface.ifindex).map_err(refused)?;
+        let prepared = switch_on(netlink, ifindex, interface.ifindex).map_err(refused)?;
         return Ok(prepared.then_some(PreparedPeer {
             ifindex,
             own: interface.ifindex,
@@ -156,8 +156,10 @@ pub fn prepare(
     }
     let netns = find(netlink, interface, netns_id, given)?;
     let own = interface.ifindex;
-    let prepared = netns.within(|| switch_on(ifindex, own)).map_err(refused)?;
-    if !prepared {
+    let prepared = netns
+        .netlink()
+        .and_then(|mut there| switch_on(&mut there, ifindex, own));
+    if !prepared.map_err(refused)? {
         return Ok(None);
     }
     Ok(Some(PreparedPeer {
@@ -184,13 +186,13 @@ pub fn reaches(
     if given.is_none() && takes_redirected(interface) == Some(false) {
         return Ok(true);
     }
-    let netns = match find(netlink, interface, netns_id, given) {
+    match find(netlink, interface, netns_id, given) {
         Err(PeerError::NotReachable { .. }) => return Ok(otherwise),
         found => found?,
     };
+    // Nobody has to go there to look.
     let ifindex = interface.peer_ifindex.unwrap_or_default();
-    let look = || Netlink::open()?.by_index(ifindex);
-    Ok(match netns.within(look) {
+    Ok(match netlink.far_in(netns_id, ifindex) {
         Ok(Some(far)) => far.xdp.is_none(),
         _ => otherwise,
     })
@@ -232,17 +234,17 @@ fn find(
     }
 }
 
-/// Whether GRO had to be switched on at interface `ifindex` of this thread's
-/// namespace, the other end of which is `own`.
-fn switch_on(ifindex: u32, own: u32) -> io::Result<bool> {
-    let peer = Netlink::open()?.by_index(ifindex)?;
+/// Whether GRO had to be switched on at interface `ifindex` of the socket's namespace, the
+/// other end of which is `own`.
+fn switch_on(netlink: &mut Netlink, ifindex: u32, own: u32) -> io::Result<bool> {
+    let peer = netlink.far(ifindex)?;
     let Some(peer) = peer.filter(|peer| peer.peer_ifindex == Some(own)) else {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
     };
-    if peer.xdp.is_some() || ethtool::gro(&peer.name)? {
+    if peer.xdp.is_some() || ethtool::gro(&netlink, &peer.name)? {
         return Ok(false);
     }
-    ethtool::set_gro(&peer.name, true)?;
+    ethtool::set_gro(&netlink, &peer.name, true)?;
     Ok(true)
 }
 

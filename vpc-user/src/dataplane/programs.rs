@@ -9,8 +9,7 @@ use std::{
 use aya::{
     Ebpf,
     programs::{
-        LinkOrder, ProgramError, ProgramInfo, RawTracePoint, SchedClassifier, TcAttachType, Xdp,
-        XdpMode,
+        LinkOrder, ProgramError, RawTracePoint, SchedClassifier, TcAttachType, Xdp, XdpMode,
         links::{FdLink, LinkError, PinnedLink},
         tc::{SchedClassifierLink, TcAttachOptions, TcError},
         xdp::XdpLink,
@@ -22,6 +21,7 @@ use super::{
     bpf::{self, Runnable},
     cause::Cause,
     filters::remove_filter,
+    helper,
     ingress::{Filters, Found},
     pins::{self, Attachment, Filter, Pin},
 };
@@ -378,8 +378,7 @@ fn refusal(name: &'static str, error: &ProgramError) -> ProgramsError {
 /// Whether an agent's TC program runs on an interface by a TCX link: two of them would see
 /// each other's packets.
 pub(super) fn tcx_runs_there(ifindex: u32) -> bool {
-    let interface = super::interface_name(ifindex);
-    let Ok((_, programs)) = SchedClassifier::query_tcx(&interface, TcAttachType::Ingress) else {
+    let Ok(programs) = bpf::tcx_programs(ifindex) else {
         // There is no TCX, or no such interface: attaching will tell.
         return false;
     };
@@ -389,8 +388,9 @@ pub(super) fn tcx_runs_there(ifindex: u32) -> bool {
             name == &whole[..whole.len().min(NAME_KEPT)]
         })
     };
-    let mut names = programs.iter().filter_map(ProgramInfo::name_as_str);
-    names.any(is_agents)
+    let mut names = programs.iter().map(|id| helper::program_name(*id));
+    // One that is gone by now is nobody's.
+    names.any(|name| name.is_ok_and(|name| is_agents(&name)))
 }
 
 /// What is pinned in a folder.
