@@ -5,6 +5,8 @@
 //! compare-and-swap, so this script runs cargo itself. `RUSTC_BOOTSTRAP` is set
 //! in that child only: it unlocks `-Z build-std` on the stable compiler.
 
+#![expect(clippy::disallowed_types, reason = "building is running the compiler")]
+
 use std::{
     env, fs,
     path::{Path, PathBuf},

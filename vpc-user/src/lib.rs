@@ -1,6 +1,11 @@
 //! The agent behind `vpc`: loads and keeps the kernel programs, owns the life of
 //! environments and ENIs, and answers the command line.
 
+#![cfg_attr(
+    test,
+    expect(clippy::disallowed_types, reason = "tests ask other programs")
+)]
+
 pub mod agent;
 pub mod api;
 pub mod cli;

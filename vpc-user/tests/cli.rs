@@ -3,6 +3,7 @@
 //! folder is touched.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_types, reason = "it runs the program under test")]
 
 use std::{
     collections::BTreeMap,
