@@ -49,7 +49,7 @@ enum Verb {
     Setup,
     /// Build the agent, the kernel object and the test programs
     Build(build::Args),
-    /// Check format, lints of both sides, documentation and its promises; warnings are errors
+    /// Check format, lints, documentation, its promises and dependencies; warnings are errors
     Check,
     /// Run all tests, those on the live kernel included (root)
     Test(test::Args),

@@ -33,7 +33,7 @@ pub fn run(command: &mut Command, what: &'static str) -> Result<()> {
     exec::succeeded(command, status)
 }
 
-fn is_network_failure(line: &str) -> bool {
+pub(super) fn is_network_failure(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
     NETWORK_FAILURES
         .iter()

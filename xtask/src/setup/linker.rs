@@ -131,7 +131,7 @@ fn install(workspace: &Workspace, compiler: &Compiler, llvm: &Path) -> Result<()
     fs::remove_dir_all(&scratch).with_context(|| format!("remove {}", scratch.display()))
 }
 
-fn path_with(folder: &Path) -> Result<OsString> {
+pub(super) fn path_with(folder: &Path) -> Result<OsString> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain([folder.to_owned()]);
     env::join_paths(folders).context("extend PATH")

@@ -9,6 +9,7 @@ use crate::{report::Report, workspace::Workspace};
 use compiler::Compiler;
 
 mod compiler;
+mod deny;
 mod download;
 mod guest;
 pub mod host;
@@ -18,6 +19,8 @@ mod linker;
 mod packages;
 mod python;
 pub mod version;
+
+pub use deny::Deny;
 
 /// What the kernel side is built with.
 pub struct Kit {
@@ -68,6 +71,14 @@ pub fn kit(workspace: &Workspace, report: &mut Report) -> Result<Kit> {
     let kit = find_or_install(workspace, report)?;
     report.finish();
     Ok(kit)
+}
+
+/// What checking takes: no root, no particular kernel.
+pub fn for_checks(workspace: &Workspace, report: &mut Report) -> Result<(Kit, Deny)> {
+    let kit = find_or_install(workspace, report)?;
+    let deny = Deny::find_or_install(workspace, report)?;
+    report.finish();
+    Ok((kit, deny))
 }
 
 fn for_this_kernel(workspace: &Workspace, report: &mut Report) -> Result<Kit> {
