@@ -65,7 +65,7 @@ impl<'t, T: Tables> From<'t, T> {
             .header::<Ethernet>(0)
             .ok_or(DropReason::FrameTruncated)?;
         match ethernet.ethertype {
-            _ if packet.is_tagged() => return Err(DropReason::VlanTagged.into()),
+            _ if packet.is_tagged() => Err(DropReason::VlanTagged.into()),
             ethernet::IPV4 => Ok(None),
             ethernet::ARP => self.arp(packet).map(Some),
             ethernet::VLAN | ethernet::QINQ => Err(DropReason::VlanTagged.into()),

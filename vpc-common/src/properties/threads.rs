@@ -91,6 +91,10 @@ fn threads_that_open_the_same_flow_share_one() {
 fn threads_and_a_sweep_leave_the_tables_in_agreement() {
     let mut host = host();
     let links: Vec<u32> = (0..3).map(|e| host.ifindex(In::Environment(e))).collect();
+    // The sweep may be slower than they are.
+    for environment in &mut host.tables().environments {
+        environment.flow_quota = u32::MAX;
+    }
     let clock = AtomicU64::new(START_NS);
     let tables = &*host.tables();
     let stop = AtomicU64::new(0);
@@ -120,10 +124,12 @@ fn threads_and_a_sweep_leave_the_tables_in_agreement() {
                 sweep_all(tables, Tick::from_ns(now), 0);
             }
         });
-        for worker in workers {
-            worker.join().expect("a worker does not panic");
-        }
+        // All of them first: the sweep has to end even if one panicked.
+        let ended: Vec<_> = workers.into_iter().map(|worker| worker.join()).collect();
         stop.store(1, Relaxed);
+        for worker in ended {
+            worker.expect("a worker does not panic");
+        }
         sweeper.join().expect("the sweep does not panic");
     });
     assert_eq!(tables.stat(Stat::DoubleFrees), 0);
