@@ -68,16 +68,20 @@ impl Audit<'_> {
     /// Every block is either in the slab or in one pool.
     fn blocks(&mut self) {
         let seen = self.seen;
-        for block in 0..seen.blocks.len() {
+        let mut owners = vec![0; seen.blocks.len() + 1];
+        for entry in seen.pools.iter().flat_map(|pool| &pool.block) {
+            let listed = entry.load() as usize;
+            match owners.get_mut(listed) {
+                Some(owners) => *owners += 1,
+                None => self
+                    .faults
+                    .push(format!("a pool lists block {}", listed - 1)),
+            }
+        }
+        for (block, owners) in owners.into_iter().skip(1).enumerate() {
             let (word, bit) = (block / 64, block % 64);
             let free = seen.slab.words[word].load() >> bit & 1 == 1;
             let hinted = seen.slab.summary[word / 64].load() >> (word % 64) & 1 == 1;
-            let owners = seen
-                .pools
-                .iter()
-                .flat_map(|pool| &pool.block)
-                .filter(|entry| entry.load() == block as u32 + 1)
-                .count();
             self.expect(owners + usize::from(free) == 1, || {
                 format!("block {block}: in {owners} pools, in the slab: {free}")
             });
@@ -139,15 +143,15 @@ impl Audit<'_> {
         let mut open_in_pool = vec![0; seen.pools.len()];
         for (index, slot) in seen.slots.iter().enumerate() {
             let state = slot.state();
-            let claimed = self.pool_of(index / 256).filter(|_| {
-                seen.blocks[index / 256].words[index / 64 % 4].load() >> (index % 64) & 1 == 0
-            });
             if !state.is_open() {
                 self.expect(state.phase() == Phase::Free, || {
                     format!("slot {index} is left in {:?}", state.phase())
                 });
                 continue;
             }
+            let claimed = self.pool_of(index / 256).filter(|_| {
+                seen.blocks[index / 256].words[index / 64 % 4].load() >> (index % 64) & 1 == 0
+            });
             let Some((pool, number)) = claimed else {
                 self.faults
                     .push(format!("slot {index} is open but its port is free"));
