@@ -140,7 +140,7 @@ pub(super) fn import_with(
 }
 
 /// Who refers to what is not there, if anybody does.
-fn dangling(state: &State) -> Option<(Key, Key)> {
+pub(super) fn dangling(state: &State) -> Option<(Key, Key)> {
     let (missing, referrers) = state.dangling().next()?;
     let referrer = referrers.first()?;
     Some((referrer.clone(), missing.clone()))

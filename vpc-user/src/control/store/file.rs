@@ -25,7 +25,7 @@ use medium::FileMedium;
 pub(super) use medium::Medium;
 
 use super::{
-    Revision, Status, Store, StoreError, Watcher, Watchers,
+    Revision, Status, Store, StoreError, Watcher, Watchers, export,
     layout::{self, LayoutError, MIGRATIONS, Migration, RawRecords},
 };
 use crate::control::{Change, State};
@@ -195,6 +195,7 @@ impl Store for RedbStore {
                     .map_err(|cause| damaged(&object, path.value(), cause))?;
                 state.replace(&record.key(), Some(record));
             }
+            whole(&object, &state)?;
             let revision = transaction.open_table(META)?.get(REVISION_KEY)?;
             Ok((state, Revision(revision.map_or(0, |value| value.value()))))
         })
@@ -405,6 +406,18 @@ fn revision_in(transaction: &WriteTransaction) -> Result<Revision, Trouble> {
     let meta = transaction.open_table(META)?;
     let revision = meta.get(REVISION_KEY)?;
     Ok(Revision(revision.map_or(0, |value| value.value())))
+}
+
+/// Whether every reference leads to a record: whoever decides on a state takes it for granted.
+fn whole(object: &str, state: &State) -> Result<(), StoreError> {
+    let Some((referrer, missing)) = export::dangling(state) else {
+        return Ok(());
+    };
+    Err(StoreError::Failed {
+        object: format!("{} in {object}", layout::path_of(&referrer)),
+        cause: format!("it refers to {missing}, which is not there"),
+        remedy: RESTORE.to_owned(),
+    })
 }
 
 /// A record that is none.

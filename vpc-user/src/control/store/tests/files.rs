@@ -10,7 +10,7 @@ use redb::{Database, TableDefinition};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::model::{random_state, vpc};
+use super::model::{acl, random_state, vpc};
 use crate::control::{
     Record, State,
     store::{
@@ -129,6 +129,31 @@ fn what_is_no_state_is_refused_and_left_alone() {
     drop(foreign);
     let error = sentence(&path);
     assert!(error.contains("a database of another program"), "{error}");
+}
+
+#[test]
+fn a_record_without_what_it_refers_to_is_named() {
+    let (_folder, path) = one_vpc();
+    let acl = Record::from(acl(1, 1));
+    let (vpc, acl_path) = (
+        "vpc/vpc-00000000000000001",
+        "network-acl/acl-00000000000000001",
+    );
+    let json = acl.encode().unwrap();
+    tamper(&path, |_, records| {
+        records.insert(acl_path, json.as_slice()).unwrap();
+    });
+    let (state, _) = RedbStore::open(&path).unwrap().load().unwrap();
+    assert_eq!(state.len(), 2);
+    tamper(&path, |_, records| {
+        records.remove(vpc).unwrap();
+    });
+    let expected = format!(
+        "{acl_path} in {}: it refers to vpc vpc-00000000000000001, which is not there; move the \
+         file away and put back a backup, or import an export into a new file",
+        path.display()
+    );
+    assert_eq!(sentence(&path), expected);
 }
 
 #[test]
