@@ -175,6 +175,14 @@ cases! {
         assert_eq!(run.phase(&conn), Some(Phase::TcpReset));
     }
 
+    fn a_connection_begun_anew_may_carry_as_much_as_the_one_before(run) {
+        let conn = Conn::new_tcp(0, 40_000);
+        run.open(&conn);
+        run.replies(&conn, &conn.tcp_back(run, "RA", 0, 1_001, b""), &[]);
+        run.age(1);
+        run.reopens(&conn, &conn.tcp("S", 90_000, 0, b""));
+    }
+
     fn both_ends_may_open_at_once(run) {
         let conn = Conn::new_tcp(0, 40_000);
         run.open(&conn);

@@ -43,7 +43,9 @@ pub enum Counter {
 #[derive(Clone, Default)]
 pub(super) struct Snapshot {
     pub(super) counters: BTreeMap<Counter, i64>,
-    stamps: BTreeMap<(u32, u32), Stamps>,
+    /// By slot, epoch and moment of opening: a connection that begins anew in the place of
+    /// another is another.
+    stamps: BTreeMap<(u32, u32, u32), Stamps>,
 }
 
 #[derive(Clone, Copy)]
@@ -92,7 +94,8 @@ impl Run<'_> {
             }
             let packets = [slot.forward_packets.load(), slot.reply_packets.load()];
             let last = [slot.forward_last.load(), slot.reply_last.load()];
-            stamps.insert((index as u32, state.epoch()), Stamps { packets, last });
+            let flow = (index as u32, state.epoch(), slot.created.load());
+            stamps.insert(flow, Stamps { packets, last });
             sums[0] += packets[0] as i64;
             sums[1] += slot.forward_bytes.load() as i64;
             sums[2] += packets[1] as i64;
