@@ -159,6 +159,8 @@ fn make_interfaces(namespace: &Namespace) -> Vec<u32> {
 /// Lets a closure work with the loaded programs, on a thread inside a namespace.
 pub fn with_kernel(hook: Hook, work: impl FnOnce(&mut Kernel) + Send) {
     let namespace = Namespace::new("table");
+    // A fuzzer's process ends without another word.
+    namespace.hide();
     namespace.run(|| work(&mut Kernel::load(hook, &namespace)));
 }
 

@@ -12,6 +12,7 @@ pub mod flow_logs;
 pub mod folder;
 pub mod frame;
 pub mod functions;
+pub mod fuzz;
 pub mod guest;
 pub mod http;
 pub mod kernel;

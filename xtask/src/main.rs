@@ -14,6 +14,7 @@ mod budget;
 mod build;
 mod check;
 mod exec;
+mod fuzz;
 mod promises;
 mod refusal;
 mod report;
@@ -59,6 +60,11 @@ enum Verb {
     Run(run::Args),
     /// Measure the data path and its rivals side by side (root)
     Bench(bench::Args),
+    /// Look for input that breaks a promise, with libFuzzer
+    ///
+    /// docs/testing.md says what each target promises. What it learns stays in
+    /// target/fuzz; what it finds ends it with exit code 1.
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -81,6 +87,7 @@ fn perform(verb: Verb) -> Result<ExitCode> {
         Verb::Vm(args) => vm::perform(&workspace, &args)?,
         Verb::Run(args) => run::perform(&workspace, &args)?,
         Verb::Bench(args) => bench::perform(&workspace, &args)?,
+        Verb::Fuzz(args) => return fuzz::perform(&workspace, &args),
     }
     Ok(ExitCode::SUCCESS)
 }

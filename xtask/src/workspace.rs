@@ -81,6 +81,11 @@ impl Workspace {
         self.own_dir.with_file_name("release").join(name)
     }
 
+    /// A program of the build that tests have; as for [`Workspace::release_program`].
+    pub fn debug_program(&self, name: &str) -> PathBuf {
+        self.own_dir.with_file_name("debug").join(name)
+    }
+
     /// A program that starts where the user is.
     pub fn program(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);

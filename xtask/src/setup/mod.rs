@@ -81,6 +81,18 @@ pub fn for_checks(workspace: &Workspace, report: &mut Report) -> Result<(Kit, De
     Ok((kit, deny))
 }
 
+/// What building a fuzzer takes, and running one on this machine's kernel if it does that.
+pub fn for_fuzzing(workspace: &Workspace, on_kernel: bool, report: &mut Report) -> Result<Kit> {
+    let kit = if on_kernel {
+        for_this_kernel(workspace, report)?
+    } else {
+        find_or_install(workspace, report)?
+    };
+    packages::install_missing(workspace, &packages::FOR_FUZZING, report)?;
+    report.finish();
+    Ok(kit)
+}
+
 fn for_this_kernel(workspace: &Workspace, report: &mut Report) -> Result<Kit> {
     host::require_root()?;
     host::require_kernel(report)?;

@@ -60,6 +60,13 @@ pub const FOR_GUESTS: [Need; 1] = [Need {
     reason: "guests in tests",
 }];
 
+/// For building libFuzzer.
+pub const FOR_FUZZING: [Need; 1] = [Need {
+    programs: &["c++", "g++", "clang++"],
+    packages: &["g++"],
+    reason: "builds libFuzzer",
+}];
+
 /// For reading IPFIX in tests.
 pub const READERS: [Need; 2] = [
     Need {
