@@ -15,7 +15,7 @@ use vpc_common::{
     wire::{
         ethernet, icmp,
         ipv4::{self, View},
-        tcp::{self, OPTIONS_MAX},
+        tcp::{self, OPTIONS_ROOM},
     },
 };
 
@@ -154,7 +154,7 @@ fn assert_segment(packet: &Buffer, view: &View, found: &Transport, payload: &[u8
         found.is_syn(),
         header.syn() && !header.ack() && !header.rst()
     );
-    let (mut options, len) = ([0; OPTIONS_MAX], found.header_len - tcp::LEN);
+    let (mut options, len) = ([0; OPTIONS_ROOM], found.header_len - tcp::LEN);
     let copied = packet.copy(view.l4() + tcp::LEN, len, &mut options);
     assert!(copied.is_some(), "the options are within the packet");
     let value = |at: usize| u16::from_be_bytes([options[at], options[at + 1]]);
