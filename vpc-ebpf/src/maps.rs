@@ -429,7 +429,7 @@ fn find_next_hop(uplink: u32, address: [u64; 2]) -> u32 {
     let key = NextHopKey { uplink, address };
     // SAFETY: one aligned word, written before the entry became visible.
     let found = NEXT_HOP_BY_ADDRESS
-        .get_ptr(&key)
+        .get_ptr(key)
         .map(|index| unsafe { *index });
     found.unwrap_or(0)
 }

@@ -146,7 +146,9 @@ pub fn program_checks(out: &mut impl Write, checks: &[ProgramCheck]) -> io::Resu
         table.add_row(row([
             check.program.clone(),
             check.instructions.to_string(),
-            check.frame_bytes.to_string(),
+            check
+                .frame_bytes
+                .map_or("-".into(), |bytes| bytes.to_string()),
             format!("{:.1} ms", check.load_us as f64 / 1e3),
             check.refused.clone().unwrap_or_default(),
         ]));

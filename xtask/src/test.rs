@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::{build, exec, report::Report, setup, summary::Summary, vm, workspace::Workspace};
+use crate::{build, exec, report::Report, setup, summary::Summary, workspace::Workspace};
 
 /// Tests of the data path, which run over XDP once more: the hook that links get by
 /// themselves here is TC.
@@ -66,7 +66,6 @@ pub fn perform(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
             watch(kit.equip(&mut kernel), args, &mut summary, &mut broken)?;
             eprintln!("test        the data path once more, over XDP");
             watch(kit.equip(&mut over_xdp), args, &mut summary, &mut broken)?;
-            inside_a_guest(workspace, &kit, args, &mut broken)?;
         }
         Err(error) => broken.push(format!("{error:#}")),
     }
@@ -94,25 +93,6 @@ fn kernel_tests(workspace: &Workspace) -> Command {
         kernel.env("RUST_TEST_THREADS", KERNEL_TEST_THREADS);
     }
     kernel
-}
-
-/// A few of them on the kernel that guests boot: the whole matrix has its own verb.
-fn inside_a_guest(
-    workspace: &Workspace,
-    kit: &setup::Kit,
-    args: &Args,
-    broken: &mut Vec<String>,
-) -> Result<()> {
-    if !setup::guests_are_possible() || !args.runner.is_empty() {
-        return Ok(());
-    }
-    eprintln!("test        some of them in a virtual machine, on the kernel of the distribution");
-    let guest = workspace.tools().join("guest");
-    let mut vm = vm::command(workspace, kit, &[guest])?;
-    if let Err(error) = exec::run(vm.arg("--short")) {
-        broken.push(format!("{error:#}"));
-    }
-    Ok(())
 }
 
 /// A runner that could not be built, or that crashed, writes no result line:

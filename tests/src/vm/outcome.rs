@@ -94,9 +94,9 @@ impl Outcome {
             None => "-".to_owned(),
             Some(check) if check.refused.is_some() => "refused".to_owned(),
             Some(check) => format!(
-                "{} insns, {} B, {:.0} ms",
+                "{} insns{}, {:.0} ms",
                 check.instructions,
-                check.frame_bytes,
+                frame(check),
                 check.load_us as f64 / 1e3
             ),
         }
@@ -184,8 +184,10 @@ pub fn table(outcomes: &[Outcome]) -> String {
         .filter(|outcome| !is_untested(outcome))
         .collect();
     let all: Vec<_> = outcomes.iter().collect();
-    let mut text = columns("Tests that held", &tested, &tests, Outcome::tests_of);
-    text += "\n";
+    let mut text = String::new();
+    if !tests.is_empty() {
+        text = columns("Tests that held", &tested, &tests, Outcome::tests_of) + "\n";
+    }
     text += &columns("Program", &all, &checks, Outcome::check_of);
     for outcome in outcomes {
         if let Some(problem) = &outcome.problem {
@@ -194,6 +196,11 @@ pub fn table(outcomes: &[Outcome]) -> String {
         }
     }
     text
+}
+
+fn frame(check: &ProgramCheck) -> String {
+    let bytes = check.frame_bytes;
+    bytes.map_or_else(String::new, |bytes| format!(", {bytes} B"))
 }
 
 /// A host whose verifier was asked, and nothing else.
@@ -271,7 +278,7 @@ mod tests {
         let refused = ProgramCheck {
             program: "sweep".into(),
             instructions: 0,
-            frame_bytes: 0,
+            frame_bytes: None,
             load_us: 0,
             refused: Some("why".into()),
         };

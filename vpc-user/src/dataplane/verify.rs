@@ -61,7 +61,7 @@ fn check(ebpf: &mut Ebpf, name: String) -> ProgramCheck {
     let mut found = ProgramCheck {
         program: name,
         instructions: 0,
-        frame_bytes: 0,
+        frame_bytes: None,
         load_us: 0,
         refused: None,
     };
@@ -80,9 +80,9 @@ fn check(ebpf: &mut Ebpf, name: String) -> ProgramCheck {
     found
 }
 
-/// Verified instructions, the largest frame of the program and its functions in bytes,
-/// and how long the load took.
-fn measure(program: &mut Program) -> Result<(u32, u32, Duration), String> {
+/// Verified instructions, the largest frame of the program and its functions in bytes if
+/// the kernel tells, and how long the load took.
+fn measure(program: &mut Program) -> Result<(u32, Option<u32>, Duration), String> {
     let started = Instant::now();
     load(program).map_err(|error| reason(&error))?;
     let time = started.elapsed();
@@ -90,8 +90,7 @@ fn measure(program: &mut Program) -> Result<(u32, u32, Duration), String> {
     let instructions = info.verified_instruction_count().unwrap_or(0);
     unload(program).map_err(|error| reason(&error))?;
     let log = statistics(program).map_err(|error| error.to_string())?;
-    let frame = largest_frame(&log).ok_or("the verifier's log names no stack")?;
-    Ok((instructions, frame, time))
+    Ok((instructions, largest_frame(&log), time))
 }
 
 fn load(program: &mut Program) -> Result<(), ProgramError> {

@@ -10,8 +10,8 @@ pub struct ProgramCheck {
     /// Instructions that the verifier looked at, of a million allowed; 0 if refused.
     pub instructions: u32,
     /// Bytes of the largest frame of the program and its functions; a chain of calls may
-    /// have 512. 0 if refused.
-    pub frame_bytes: u32,
+    /// have 512. Not every kernel tells.
+    pub frame_bytes: Option<u32>,
     /// How long the load took, verifier and translation to machine code, in µs.
     pub load_us: u64,
     /// Why the kernel refused it.

@@ -54,11 +54,6 @@ pub fn all(workspace: &Workspace, report: &mut Report) -> Result<Kit> {
     Ok(kit)
 }
 
-/// Whether this machine can run guests.
-pub fn guests_are_possible() -> bool {
-    guest::possible()
-}
-
 /// What building and running on this machine's kernel take.
 pub fn without_guests(workspace: &Workspace, report: &mut Report) -> Result<Kit> {
     let kit = for_this_kernel(workspace, report)?;
