@@ -1,18 +1,7 @@
 //! Stories that consist of lines, changed by lines: what comes after what matters more to
 //! them than a byte here or there.
 
-/// A sequence of numbers (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % sides.max(1) as u64) as usize
-    }
-}
+use vpc_common::packet_table::Dice;
 
 /// Another story, by chance: a line is put in from the stock, goes, moves, comes again, or
 /// names another resource.

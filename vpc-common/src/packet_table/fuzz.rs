@@ -8,16 +8,18 @@ pub const STREAMS: u64 = 24;
 /// Frames of a stream.
 const FRAMES: u32 = 400;
 
-/// A generator whose numbers are the same everywhere.
-struct Dice(u64);
+/// A sequence of numbers (splitmix64) that is the same everywhere.
+#[derive(Debug)]
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    /// The next number below `sides`; 0 if there are none.
+    pub fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % sides as u64) as usize
+        ((z ^ (z >> 31)) % sides.max(1) as u64) as usize
     }
 }
 

@@ -14,7 +14,7 @@ pub mod world;
 use std::collections::{BTreeMap, HashMap};
 
 pub use cases::{CASES, Case, XDP_CASES};
-pub use fuzz::{STREAMS, differential};
+pub use fuzz::{Dice, STREAMS, differential};
 pub use host::Host;
 pub use run::{Conn, Counter, Outcome, Run};
 pub use world::World;

@@ -1,15 +1,11 @@
 //! cargo-deny, which reads licences, versions, sources and known holes of what is depended on;
 //! kept in target/tools.
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{download, linker::path_with};
+use super::{download, linker::path_with, version};
 use crate::{exec, report::Report, workspace::Workspace};
 
 const VERSION: &str = "0.20.2";
@@ -52,15 +48,8 @@ impl Deny {
     }
 
     fn version(&self, workspace: &Workspace) -> Option<String> {
-        let mut command = workspace.program(&self.0);
-        let output = command
-            .arg("--version")
-            .stderr(Stdio::null())
-            .output()
-            .ok()?;
-        let text = String::from_utf8(output.stdout).ok()?;
-        let version = text.trim().strip_prefix("cargo-deny ")?;
-        output.status.success().then(|| version.to_owned())
+        let text = version::told_by(workspace, &self.0)?;
+        text.strip_prefix("cargo-deny ").map(str::to_owned)
     }
 
     /// Fails on what `deny.toml` does not allow, and on what it allows for nothing.

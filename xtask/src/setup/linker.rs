@@ -6,12 +6,11 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{compiler::Compiler, download};
+use super::{compiler::Compiler, download, version};
 use crate::{refusal::Refusal, report::Report, workspace::Workspace};
 
 const VERSION: &str = "0.13.0";
@@ -61,17 +60,8 @@ pub fn find_or_install(
 
 /// A linker is good only if it starts, which takes its LLVM, and knows itself.
 fn version_of(workspace: &Workspace, linker: &Path) -> Option<String> {
-    let mut command = workspace.program(linker);
-    let output = command
-        .arg("--version")
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    output
-        .status
-        .success()
-        .then(|| parse_version(&text).map(str::to_owned))?
+    let text = version::told_by(workspace, linker)?;
+    parse_version(&text).map(str::to_owned)
 }
 
 fn parse_version(text: &str) -> Option<&str> {

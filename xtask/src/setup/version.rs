@@ -1,6 +1,8 @@
 //! Release numbers of kernels and compilers.
 
-use std::fmt;
+use std::{fmt, path::Path, process::Stdio};
+
+use crate::workspace::Workspace;
 
 /// The oldest long-term release whose verifier takes the programs and that has
 /// every helper they call; what the agent's own messages say too.
@@ -30,6 +32,15 @@ impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.0, self.1)
     }
+}
+
+/// What a program says to `--version`; nothing if it does not start or ends badly.
+pub fn told_by(workspace: &Workspace, program: &Path) -> Option<String> {
+    let mut command = workspace.program(program);
+    command.arg("--version").stderr(Stdio::null());
+    let output = command.output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
 }
 
 pub fn leading_number(text: &str) -> Option<u32> {
