@@ -15,7 +15,7 @@ use std::{
     thread,
 };
 
-use aya::programs::{SchedClassifier, TcAttachType};
+use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType};
 use nix::{
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns, unshare},
@@ -208,11 +208,12 @@ impl Namespace {
         programs.collect()
     }
 
-    /// How many programs run at the ingress of an interface by TCX.
-    pub fn tcx(&self, interface: &str) -> usize {
+    /// Numbers of the programs that run at the ingress of an interface by TCX.
+    pub fn tcx(&self, interface: &str) -> Vec<u32> {
         self.run(|| {
             let found = SchedClassifier::query_tcx(interface, TcAttachType::Ingress);
-            found.expect("a kernel with TCX").1.len()
+            let (_, programs) = found.expect("a kernel with TCX");
+            programs.iter().map(ProgramInfo::id).collect()
         })
     }
 

@@ -397,7 +397,7 @@ fn what_cannot_be_is_refused_in_one_sentence_and_changes_nothing() {
 /// TC programs that run on an interface: filters, and TCX links.
 fn tc_programs(world: &World, interface: &str) -> (usize, usize) {
     let host = world.host();
-    (host.filters(interface).len(), host.tcx(interface))
+    (host.filters(interface).len(), host.tcx(interface).len())
 }
 
 #[test]
