@@ -215,6 +215,9 @@ fn own(
     } = host;
     // Subscribed before anything is read, so that no change falls in between.
     watch_links(commands.clone()).context("subscribe to changes of interfaces")?;
+    // Before the store: a second agent is told who is the first, and never makes a store
+    // while that one does.
+    let lock = Dataplane::lock(&config.pin_dir)?;
     let control = config.control.as_ref();
     let directory = Directory::default();
     let control = control.map(|control| ControlPlane::open(control, &config, directory.clone()));
@@ -222,11 +225,12 @@ fn own(
     if control.is_none() {
         flow_logs::enter_places(&directory, &config);
     }
-    let dataplane = Dataplane::open(
+    let dataplane = Dataplane::open_locked(
         &config.pin_dir,
         &config.limits,
         config.tc,
         directory.clone(),
+        lock,
     )?;
     let mut owner = Owner {
         dataplane,

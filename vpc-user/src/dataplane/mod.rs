@@ -170,17 +170,33 @@ pub struct Dataplane {
 }
 
 impl Dataplane {
-    /// Makes the tables, or adopts those that are pinned together with their
-    /// links: every link then runs the programs of this release. New TC programs are
-    /// attached as `tc` says. `directory` is told what indices stand for.
+    /// Makes the folder of pins and keeps other agents out of it.
+    pub fn lock(pin_dir: &Path) -> Result<PinLock, OpenError> {
+        object::make_folders(pin_dir)?;
+        Ok(PinLock::take(pin_dir)?)
+    }
+
+    /// Locks the folder of pins, and opens the data plane in it.
     pub fn open(
         pin_dir: &Path,
         limits: &Limits,
         tc: TcAttachment,
         directory: Directory,
     ) -> Result<Self, OpenError> {
-        object::make_folders(pin_dir)?;
-        let lock = PinLock::take(pin_dir)?;
+        let lock = Self::lock(pin_dir)?;
+        Self::open_locked(pin_dir, limits, tc, directory, lock)
+    }
+
+    /// Makes the tables, or adopts those that are pinned together with their
+    /// links: every link then runs the programs of this release. New TC programs are
+    /// attached as `tc` says. `directory` is told what indices stand for.
+    pub fn open_locked(
+        pin_dir: &Path,
+        limits: &Limits,
+        tc: TcAttachment,
+        directory: Directory,
+        lock: PinLock,
+    ) -> Result<Self, OpenError> {
         let object = object::open(pin_dir, limits)?;
         let adopted = object.adopted;
         let opened = Self::assemble(pin_dir, limits, tc, directory, object, lock);
