@@ -1,7 +1,7 @@
 //! Attaching and detaching environments: all or nothing, in force before the
 //! first packet, and never a scan of a table.
 
-use std::{net::Ipv4Addr, sync::atomic::Ordering};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::atomic::Ordering};
 
 use aya::maps::{MapError, xdp::XdpMapError};
 use vpc_common::{
@@ -16,7 +16,7 @@ use super::{
     mirror::{Attached, ENVIRONMENT_PEER},
     names,
     netlink::Interface,
-    peer,
+    peer::{self, PreparedPeer},
     port::{self, PortError},
     programs::{LinkKind, ProgramsError},
     request::{AttachError, check_request, entry},
@@ -310,16 +310,49 @@ impl Dataplane {
             ..attached.value
         };
         tables.environments.set(index, gone, 0)?;
-        tables.environment_ports.set(index, 0)?;
+        self.clear_index(index, &attached.name, attached.peer.as_ref())
+    }
+
+    /// Takes away what is left of an environment that is nobody's any more; its names last,
+    /// by which whoever comes after a crash knows that something is left.
+    fn clear_index(
+        &mut self,
+        index: u32,
+        name: &str,
+        peer: Option<&PreparedPeer>,
+    ) -> Result<(), WriteError> {
+        self.tables.environment_ports.set(index, 0)?;
         for hook in [Hook::Xdp, Hook::Tc] {
             self.programs.detach(LinkKind::Environment, index, hook)?;
         }
-        for kind in [NameKey::ENVIRONMENT, ENVIRONMENT_PEER] {
-            absent_is_fine(tables.names.remove(&NameKey { kind, index }))?;
-        }
-        self.take_drops(index, &attached.name)?;
-        if let Some(peer) = &attached.peer {
+        self.take_drops(index, name)?;
+        if let Some(peer) = peer {
             peer::give_back(peer);
+        }
+        for kind in [ENVIRONMENT_PEER, NameKey::ENVIRONMENT] {
+            absent_is_fine(self.tables.names.remove(&NameKey { kind, index }))?;
+        }
+        Ok(())
+    }
+
+    /// Takes away what an agent left that died while it attached or detached.
+    pub(super) fn clear_left(&mut self) -> Result<(), WriteError> {
+        let mut left: BTreeMap<u32, (String, Option<PreparedPeer>)> = BTreeMap::new();
+        for entry in self.tables.names.iter() {
+            let (NameKey { kind, index }, name) = entry?;
+            let is_of_one = [NameKey::ENVIRONMENT, ENVIRONMENT_PEER].contains(&kind);
+            if !is_of_one || self.environments.get(index).is_some() {
+                continue;
+            }
+            let (known, peer) = left.entry(index).or_default();
+            match kind {
+                ENVIRONMENT_PEER => *peer = Some(PreparedPeer::decode(&name)),
+                _ => *known = names::text(&name),
+            }
+        }
+        for (index, (name, peer)) in left {
+            self.clear_index(index, &name, peer.as_ref())?;
+            tracing::warn!(environment = name, index, "it was left by half: cleared");
         }
         Ok(())
     }

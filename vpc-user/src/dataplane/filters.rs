@@ -12,21 +12,18 @@ use super::{
 use crate::model::Hook;
 
 impl Programs {
-    /// The program is pinned before the filter is made, so that whoever comes after a
-    /// crash knows the filter by it.
+    /// The program is pinned before the qdisc and the filter are made, so that whoever comes
+    /// after a crash knows both by it.
     pub(super) fn attach_filter(
         &mut self,
         kind: LinkKind,
         index: u32,
         ifindex: u32,
     ) -> Result<Attachment, ProgramsError> {
-        let qdisc = self.filters.add_qdisc(ifindex)?;
-        // One that was made a moment ago has no filters.
+        let qdisc = !self.filters.has_qdisc(ifindex)?;
+        // One that is not there has no filters.
         let is_taken = !qdisc && self.filters.find(ifindex)? != Found::Nothing;
         if is_taken || tcx_runs_there(ifindex) {
-            if qdisc {
-                self.filters.remove_empty_qdisc(ifindex)?;
-            }
             return Err(ProgramsError::OtherAgent);
         }
         let attachment = Attachment::Filter(Filter {
@@ -39,9 +36,10 @@ impl Programs {
             index,
             attachment,
         };
-        let made = self
-            .pin_program(pin)
-            .and_then(|()| self.put_filter(kind, ifindex));
+        let made = self.pin_program(pin).and_then(|()| {
+            self.filters.add_qdisc(ifindex)?;
+            self.put_filter(kind, ifindex)
+        });
         if let Err(error) = made {
             remove(&mut self.filters, &self.links, &pin.name())?;
             return Err(error);
@@ -76,7 +74,8 @@ impl Programs {
             return Ok(());
         };
         let ifindex = filter.ifindex;
-        if let Found::Program(id) = self.filters.find(ifindex)? {
+        let running = self.filters.find(ifindex)?;
+        if let Found::Program(id) = running {
             let mut known = pins.iter().map(|(pin, _)| self.program_id(*pin));
             if !known.any(|known| known == Some(id)) {
                 return Err(ProgramsError::OtherAgent);
@@ -92,7 +91,7 @@ impl Programs {
             ..pin
         };
         let (last, next) = (named(false), named(true));
-        // What an agent left that died in the middle of this.
+        self.settle_next(pins, running, last)?;
         unlink(&self.links.join(next.name()))?;
         self.pin_program(next)?;
         self.put_filter(pin.kind, ifindex)?;
@@ -102,13 +101,35 @@ impl Programs {
                 unlink(&self.links.join(old.name()))?;
             }
         }
-        let (from, to) = (self.links.join(next.name()), self.links.join(last.name()));
-        fs::rename(&from, &to).map_err(|source| ProgramsError::Pin {
-            path: to,
-            source: source.into(),
-        })?;
+        self.rename(next, last)?;
         self.pins.insert(last);
         Ok(())
+    }
+
+    /// What an agent left that died in the middle of an adoption. Its program may be in force:
+    /// then it stays pinned, or nobody would know the filter if this agent died as well.
+    fn settle_next(
+        &self,
+        pins: &[(Pin, Filter)],
+        running: Found,
+        last: Pin,
+    ) -> Result<(), ProgramsError> {
+        for (next, _) in pins.iter().filter(|(_, filter)| filter.next) {
+            if let Found::Program(id) = running
+                && self.program_id(*next) == Some(id)
+            {
+                self.rename(*next, last)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: Pin, to: Pin) -> Result<(), ProgramsError> {
+        let (from, path) = (self.links.join(from.name()), self.links.join(to.name()));
+        fs::rename(from, &path).map_err(|source| ProgramsError::Pin {
+            path,
+            source: source.into(),
+        })
     }
 
     /// Makes every filter anew that somebody removed; says of which links, and how it

@@ -61,6 +61,14 @@ impl Filters {
         Questions::open(NETLINK_ROUTE).map(Self)
     }
 
+    /// Whether there is the qdisc, whoever made it.
+    pub fn has_qdisc(&mut self, ifindex: u32) -> io::Result<bool> {
+        let found = self
+            .0
+            .ask(libc::RTM_GETQDISC, 0, &head(ifindex, QDISC, 0, 0));
+        absent_is(found, Vec::new()).map(|found| !found.is_empty())
+    }
+
     /// Adds the qdisc; `false` if there was one.
     pub fn add_qdisc(&mut self, ifindex: u32) -> io::Result<bool> {
         let head = head(ifindex, QDISC, ON_INTERFACE, 0);

@@ -252,6 +252,9 @@ impl Dataplane {
         // Before anything is found gone: records of it may be in the ring.
         dataplane.enter_all();
         dataplane.adopt_links();
+        if let Err(error) = dataplane.clear_left() {
+            tracing::warn!(%error, "what an agent left by half stays for now");
+        }
         Ok(dataplane)
     }
 
