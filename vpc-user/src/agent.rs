@@ -381,7 +381,7 @@ impl Owner {
     /// Compares everything with the tables, and mends what differs.
     fn pass(&mut self) {
         self.dataplane.detach_dead();
-        self.dataplane.mend_filters();
+        self.dataplane.mend_attachments();
         self.dataplane.audit();
         report(&self.apply());
     }
@@ -391,13 +391,10 @@ impl Owner {
         let dataplane = &mut self.dataplane;
         match change {
             LinkChange::Gone(ifindex) => {
+                let is_uplink = dataplane.uplink_of(ifindex).is_some();
                 dataplane.interface_gone(ifindex);
-                let uplink = dataplane.uplink_of(ifindex);
-                if let Some(index) = uplink {
-                    dataplane.uplink_gone(index);
-                }
                 // An interface that was made anew at once was announced before.
-                uplink.is_some()
+                is_uplink
             }
             LinkChange::Changed(ifindex) => {
                 dataplane.interface_changed(ifindex);
@@ -412,6 +409,7 @@ impl Owner {
     }
 
     fn respond(&mut self, request: &Request) -> Response {
+        self.forget_dead(request);
         if let Some(response) = self.respond_of_resources(request) {
             return response;
         }
@@ -451,6 +449,18 @@ impl Owner {
         result.unwrap_or_else(|message| Response::Error { message })
     }
 
+    /// Word of an interface that went away may still be on its way when another environment
+    /// asks for its name.
+    fn forget_dead(&mut self, request: &Request) {
+        let (name, interface) = match request {
+            Request::Attach(request) => (&request.name, &request.interface),
+            Request::AttachFunction(request) => (&request.name, &request.interface),
+            _ => return,
+        };
+        self.dataplane.detach_if_dead(name, interface);
+        self.note_lost();
+    }
+
     /// Takes the file as it is now. Every packet goes by the new rules when this returns.
     fn reload(&mut self) -> Result<Response, ReloadError> {
         let config = self.file.reload(&self.config).inspect_err(|error| {
@@ -461,6 +471,8 @@ impl Owner {
             control.set_host(&self.config);
         }
         self.reload_flow_logs();
+        self.dataplane.detach_dead();
+        self.dataplane.mend_attachments();
         self.dataplane.audit();
         let applied = self.apply();
         report(&applied);

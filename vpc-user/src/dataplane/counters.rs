@@ -51,7 +51,7 @@ counters! {
     detached,
     /// Environments whose interface went away.
     environments_lost,
-    /// Filters that somebody removed and that were put back.
+    /// Links of which somebody removed the filter or a pin, and that were mended.
     filters_mended,
     /// Runs of the sweep.
     sweeps,

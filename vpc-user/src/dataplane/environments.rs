@@ -237,14 +237,6 @@ impl Dataplane {
         Ok(info)
     }
 
-    /// The interface of an environment is gone: so is the environment.
-    pub fn interface_gone(&mut self, ifindex: u32) {
-        let Some(index) = self.environments.by_ifindex(ifindex) else {
-            return;
-        };
-        self.lose(index, "the interface is gone");
-    }
-
     /// Detaches an environment that nothing serves any more, and says why.
     pub(super) fn lose(&mut self, index: u32, why: &str) {
         match self.detach_index(index) {
@@ -258,20 +250,6 @@ impl Dataplane {
                 );
             }
             Err(error) => tracing::warn!(%error, "{why}, but the environment stays for now"),
-        }
-    }
-
-    /// Detaches every environment whose interface is gone.
-    pub fn detach_dead(&mut self) {
-        let interfaces: Vec<u32> = self
-            .environments
-            .iter()
-            .map(|(_, attached)| attached.value.ifindex)
-            .collect();
-        for ifindex in interfaces {
-            if super::interface_name(ifindex).is_empty() {
-                self.interface_gone(ifindex);
-            }
         }
     }
 

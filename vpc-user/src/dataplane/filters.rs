@@ -41,7 +41,8 @@ impl Programs {
             self.put_filter(kind, ifindex)
         });
         if let Err(error) = made {
-            remove(&mut self.filters, &self.links, &pin.name())?;
+            let own = self.own_program(kind);
+            remove(&mut self.filters, &self.links, &pin.name(), own)?;
             return Err(error);
         }
         Ok(attachment)
@@ -75,11 +76,10 @@ impl Programs {
         };
         let ifindex = filter.ifindex;
         let running = self.filters.find(ifindex)?;
-        if let Found::Program(id) = running {
-            let mut known = pins.iter().map(|(pin, _)| self.program_id(*pin));
-            if !known.any(|known| known == Some(id)) {
-                return Err(ProgramsError::OtherAgent);
-            }
+        if let Found::Program(id) = running
+            && !pins.iter().any(|(pin, _)| self.is_ours(*pin, id))
+        {
+            return Err(ProgramsError::OtherAgent);
         }
         let qdisc = self.filters.add_qdisc(ifindex)? || pins.iter().any(|(_, filter)| filter.qdisc);
         let named = |next| Pin {
@@ -132,40 +132,53 @@ impl Programs {
         })
     }
 
-    /// Makes every filter anew that somebody removed; says of which links, and how it
-    /// went.
-    pub(super) fn mend_filters(&mut self) -> Vec<(LinkKind, u32, Result<(), ProgramsError>)> {
-        let links: Vec<(LinkKind, u32)> =
-            self.pins.iter().map(|pin| (pin.kind, pin.index)).collect();
-        let mended = links.into_iter().filter_map(|(kind, index)| {
-            let outcome = self.mend_filter(kind, index)?;
-            Some((kind, index, outcome))
-        });
-        mended.collect()
-    }
-
-    /// Makes the filter of a link anew if somebody removed it; `None` if nobody did.
-    pub(super) fn mend_filter(
+    /// Makes anew what somebody removed of a link: its filter, or the file of a pin, with
+    /// which a link of XDP or TCX goes. `None` if nobody did.
+    pub(super) fn mend(
         &mut self,
         kind: LinkKind,
         index: u32,
+        ifindex: u32,
     ) -> Option<Result<(), ProgramsError>> {
-        let pins = self.pins_of(kind, index, Hook::Tc).into_iter();
-        let mut pins = pins.filter_map(|pin| match pin.attachment {
-            Attachment::Filter(filter) => Some((pin, filter)),
-            Attachment::Xdp | Attachment::Tcx => None,
+        let pins = [Hook::Tc, Hook::Xdp].map(|hook| self.pins_of(kind, index, hook));
+        let mended = pins.concat().into_iter().filter_map(|pin| {
+            let is_pinned = self.links.join(pin.name()).exists();
+            match pin.attachment {
+                Attachment::Filter(filter) => match self.filters.find(filter.ifindex) {
+                    Ok(Found::Program(_)) if is_pinned => None,
+                    Ok(_) => Some(self.adopt_filter(&[(pin, filter)])),
+                    Err(error) => Some(Err(error.into())),
+                },
+                Attachment::Xdp | Attachment::Tcx if is_pinned => None,
+                Attachment::Xdp | Attachment::Tcx => {
+                    self.pins.remove(&pin);
+                    let attached = self.attach(kind, index, pin.hook(), ifindex);
+                    if attached.is_err() {
+                        // The next pass tries again.
+                        self.pins.insert(pin);
+                    }
+                    Some(attached)
+                }
+            }
         });
-        let (pin, filter) = pins.next()?;
-        match self.filters.find(filter.ifindex) {
-            Ok(Found::Program(_)) => None,
-            Ok(Found::Nothing) => Some(self.adopt_filter(&[(pin, filter)])),
-            Err(error) => Some(Err(error.into())),
-        }
+        mended.reduce(|one, other| one.and(other))
     }
 
     fn program_id(&self, pin: Pin) -> Option<u32> {
         let info = ProgramInfo::from_pin(self.links.join(pin.name())).ok()?;
         Some(info.id())
+    }
+
+    /// The program that this agent puts on filters of a kind of link.
+    pub(super) fn own_program(&mut self, kind: LinkKind) -> Option<u32> {
+        let info = classifier(&mut self.ebpf, kind).ok()?.info().ok()?;
+        Some(info.id())
+    }
+
+    /// Whether a program is that of a pin, whose file somebody may have removed.
+    pub(super) fn is_ours(&mut self, pin: Pin, program: u32) -> bool {
+        let known = [self.program_id(pin), self.own_program(pin.kind)];
+        known.contains(&Some(program))
     }
 }
 
@@ -175,10 +188,11 @@ pub fn remove_filter(
     filters: &mut Filters,
     path: &Path,
     filter: Filter,
+    own: Option<u32>,
 ) -> Result<(), ProgramsError> {
     let id = ProgramInfo::from_pin(path).ok().map(|info| info.id());
     if let Found::Program(found) = filters.find(filter.ifindex)?
-        && Some(found) == id
+        && (Some(found) == id || Some(found) == own)
     {
         filters.remove(filter.ifindex)?;
     }

@@ -115,21 +115,38 @@ impl Dataplane {
         Ok(absent_is_fine(self.tables.names.remove(&peer_key(index)))?)
     }
 
-    /// An interface changed: its far end may be in another namespace now.
+    /// An interface changed: it may have another name, and its far end may be in another
+    /// namespace now.
     pub fn interface_changed(&mut self, ifindex: u32) {
         let Some(index) = self.environments.by_ifindex(ifindex) else {
             return;
         };
+        if !self.is_there(KIND, index) {
+            // It is another that has the number now.
+            return;
+        }
         let Ok(Some(interface)) = self.netlink.by_index(ifindex) else {
             return;
         };
-        let attached = self.environments.get(index).cloned();
-        let Some(mut attached) =
-            attached.filter(|attached| attached.peer_netns_id != interface.peer_netns_id)
-        else {
+        let Some(mut attached) = self.environments.get(index).cloned() else {
             return;
         };
-        self.look_at_peer(index, &mut attached, &interface, true);
+        let moved = attached.peer_netns_id != interface.peer_netns_id;
+        if !moved && attached.interface == interface.name {
+            return;
+        }
+        if attached.interface != interface.name {
+            tracing::info!(
+                environment = attached.name,
+                from = attached.interface,
+                to = interface.name,
+                "its interface has another name"
+            );
+            attached.interface.clone_from(&interface.name);
+        }
+        if moved {
+            self.look_at_peer(index, &mut attached, &interface, true);
+        }
         self.environments.replace(index, attached);
     }
 

@@ -48,6 +48,7 @@ mod pins;
 mod plan;
 mod policies;
 mod port;
+mod presence;
 mod programs;
 mod punt;
 mod question;
@@ -292,7 +293,9 @@ impl Dataplane {
         let attached: Vec<u32> = self.environments.iter().map(|(index, _)| index).collect();
         for index in attached {
             let link = (LinkKind::Environment, index);
-            let runs = self.is_served(index) && self.adopt(&running, link, Hook::Tc);
+            // Before its filter is made anew, which would be on whatever has the number now.
+            let is_there = self.is_there(LinkKind::Environment, index);
+            let runs = is_there && self.is_served(index) && self.adopt(&running, link, Hook::Tc);
             if !runs {
                 self.lose(index, "its link did not survive");
                 continue;
@@ -303,7 +306,8 @@ impl Dataplane {
         let uplinks: Vec<u32> = self.mirror.uplinks.keys().copied().collect();
         for index in uplinks {
             let link = (LinkKind::Uplink, index);
-            if !self.adopt(&running, link, Hook::Tc) {
+            let is_there = self.is_there(LinkKind::Uplink, index);
+            if !is_there || !self.adopt(&running, link, Hook::Tc) {
                 self.uplink_gone(index);
                 continue;
             }
@@ -318,42 +322,6 @@ impl Dataplane {
             };
             if !known && let Err(error) = self.programs.detach(kind, index, hook) {
                 tracing::warn!(?kind, index, %error, "a left-over link cannot be removed");
-            }
-        }
-    }
-
-    /// Filters have no owner: whatever removed one, the program is put back.
-    pub fn mend_filters(&mut self) {
-        for (kind, index, outcome) in self.programs.mend_filters() {
-            self.filter_mended(kind, index, outcome);
-        }
-    }
-
-    /// Somebody removed a filter of an interface.
-    pub fn filter_gone(&mut self, ifindex: u32) {
-        let environment = self.environments.by_ifindex(ifindex);
-        let link = match environment {
-            Some(index) => Some((LinkKind::Environment, index)),
-            None => self
-                .uplink_of(ifindex)
-                .map(|index| (LinkKind::Uplink, index)),
-        };
-        if let Some((kind, index)) = link
-            && let Some(outcome) = self.programs.mend_filter(kind, index)
-        {
-            self.filter_mended(kind, index, outcome);
-        }
-    }
-
-    fn filter_mended(&self, kind: LinkKind, index: u32, outcome: Result<(), ProgramsError>) {
-        match outcome {
-            Ok(()) => {
-                self.counters.filters_mended.one();
-                tracing::warn!(?kind, index, "a filter was gone: it was made anew");
-            }
-            Err(error) => {
-                self.counters.steps_failed.one();
-                tracing::warn!(?kind, index, %error, "a filter is gone");
             }
         }
     }

@@ -63,8 +63,9 @@ pub enum PortError {
     },
     /// Another agent's program.
     #[error(
-        "{interface} already carries the TC program of another agent: detach it there first, or \
-         name another interface"
+        "{interface} already carries the TC program of another agent: detach it there first (where \
+         no other agent runs, `tc filter del dev {interface} ingress prio 1` removes what one left), \
+         or name another interface"
     )]
     OtherAgent {
         /// Its name.
@@ -131,6 +132,18 @@ pub enum PortError {
     /// The far end is not ready for redirected frames.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// What runs on it could not outlive the agent.
+    #[error(
+        "no program can be attached to {interface}, because it cannot be pinned ({source}): the \
+         agent's BPF filesystem was unmounted or its folder removed; mount it again and restart \
+         the agent"
+    )]
+    NoPins {
+        /// Its name.
+        interface: String,
+        /// Why.
+        source: Box<ProgramsError>,
+    },
     /// Any other refusal.
     #[error(
         "no program can be attached to {interface} ({source}): see the kernel log for the driver's \
@@ -272,6 +285,10 @@ fn refusal(interface: &Interface, errno: Option<i32>, source: Box<ProgramsError>
         Some(libc::ENODEV | libc::EINVAL) if interface_is_gone(interface.ifindex) => {
             PortError::NoInterface { interface: name }
         }
+        _ if matches!(*source, ProgramsError::Pin { .. }) => PortError::NoPins {
+            interface: name,
+            source,
+        },
         _ => PortError::Attach {
             interface: name,
             source,

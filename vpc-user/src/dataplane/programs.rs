@@ -120,6 +120,8 @@ pub struct Programs {
     pub(super) filters: Filters,
     /// What is pinned: this is the only writer of the folder.
     pub(super) pins: BTreeSet<Pin>,
+    /// The folder was there when it was looked for last.
+    has_folder: bool,
 }
 
 impl Programs {
@@ -146,7 +148,20 @@ impl Programs {
             tc,
             filters: Filters::open()?,
             pins,
+            has_folder: true,
         })
+    }
+
+    /// Whether the folder of links has gone since it was looked for last; not again until it
+    /// was back.
+    pub fn has_lost_folder(&mut self) -> bool {
+        let had = std::mem::replace(&mut self.has_folder, self.links.exists());
+        had && !self.has_folder
+    }
+
+    /// Whether the folder of links was there when it was looked for last.
+    pub const fn has_folder(&self) -> bool {
+        self.has_folder
     }
 
     /// How TC programs are attached from now on.
@@ -319,10 +334,27 @@ impl Programs {
         taken.map_err(|error| Box::new(error).into())
     }
 
+    /// Whether the TC program of a link runs on an interface.
+    pub fn runs(&mut self, kind: LinkKind, index: u32, ifindex: u32) -> bool {
+        let mut pins = self.pins_of(kind, index, Hook::Tc).into_iter();
+        pins.any(|pin| match pin.attachment {
+            Attachment::Filter(filter) => {
+                filter.ifindex == ifindex
+                    && match self.filters.find(ifindex) {
+                        Ok(Found::Program(id)) => self.is_ours(pin, id),
+                        Ok(Found::Nothing) | Err(_) => false,
+                    }
+            }
+            Attachment::Tcx => tcx_runs_there(ifindex),
+            Attachment::Xdp => false,
+        })
+    }
+
     /// Takes a hook's program off its interface, at once. Fine if it is off already.
     pub fn detach(&mut self, kind: LinkKind, index: u32, hook: Hook) -> Result<(), ProgramsError> {
+        let own = self.own_program(kind);
         for pin in self.pins_of(kind, index, hook) {
-            remove(&mut self.filters, &self.links, &pin.name())?;
+            remove(&mut self.filters, &self.links, &pin.name(), own)?;
             self.pins.remove(&pin);
         }
         Ok(())
@@ -404,14 +436,20 @@ pub fn detach_all(links: &Path) -> Result<(), ProgramsError> {
     names.sort_by_key(|name| Pin::parse(name));
     let mut filters = Filters::open()?;
     let mut names = names.iter();
-    names.try_for_each(|name| remove(&mut filters, links, name))
+    names.try_for_each(|name| remove(&mut filters, links, name, None))
 }
 
-/// Takes the program of a pin off its interface, and the pin away.
-pub(super) fn remove(filters: &mut Filters, links: &Path, name: &str) -> Result<(), ProgramsError> {
+/// Takes the program of a pin off its interface, and the pin away. `own` is the program that
+/// this agent puts on filters of the kind: it is known even if somebody took the pin away.
+pub(super) fn remove(
+    filters: &mut Filters,
+    links: &Path,
+    name: &str,
+    own: Option<u32>,
+) -> Result<(), ProgramsError> {
     let path = links.join(name);
     match Pin::parse(name).map(|pin| pin.attachment) {
-        Some(Attachment::Filter(filter)) => remove_filter(filters, &path, filter)?,
+        Some(Attachment::Filter(filter)) => remove_filter(filters, &path, filter, own)?,
         // Also the link of another release, whatever that calls it.
         Some(Attachment::Xdp | Attachment::Tcx) | None => match bpf::detach_link(&path) {
             Ok(()) => {}

@@ -175,6 +175,15 @@ impl Ports {
         holds(&self.tc) && holds(&self.xdp)
     }
 
+    /// Whether an interface is entered for either hook: it is still there then.
+    pub fn hold(&self, index: u32, ifindex: u32) -> bool {
+        let holds = |table: &DevMap<MapData>| {
+            let entry = table.get(index, 0);
+            entry.is_ok_and(|entry| entry.if_index == ifindex)
+        };
+        holds(&self.tc) || holds(&self.xdp)
+    }
+
     /// Enters an interface; 0 = none.
     pub fn set(&mut self, index: u32, ifindex: u32) -> Result<(), XdpMapError> {
         self.tc.set(index, ifindex, None, 0)?;
