@@ -63,10 +63,10 @@ impl Filters {
 
     /// Whether there is the qdisc, whoever made it.
     pub fn has_qdisc(&mut self, ifindex: u32) -> io::Result<bool> {
-        let found = self
-            .0
-            .ask(libc::RTM_GETQDISC, 0, &head(ifindex, QDISC, 0, 0));
-        absent_is(found, Vec::new()).map(|found| !found.is_empty())
+        let question = head(ifindex, QDISC, 0, 0);
+        let found = self.0.ask(libc::RTM_GETQDISC, 0, &question);
+        // The kernel describes it to listeners alone, and acknowledges that it is there.
+        absent_is(found.map(|_| true), false)
     }
 
     /// Adds the qdisc; `false` if there was one.
