@@ -82,6 +82,17 @@ impl Agent {
     /// Starts `vpc agent --config <config>` with further arguments inside `host`
     /// and appends what it writes to `log`. It may still be starting.
     pub fn spawn(host: &Namespace, config: &Path, log: &Path, arguments: &[&str]) -> Self {
+        Self::spawn_with(host, config, log, arguments, &[])
+    }
+
+    /// As [`Agent::spawn`], with variables in its environment.
+    pub fn spawn_with(
+        host: &Namespace,
+        config: &Path,
+        log: &Path,
+        arguments: &[&str],
+        variables: &[(String, String)],
+    ) -> Self {
         let log = File::options()
             .create(true)
             .append(true)
@@ -92,6 +103,7 @@ impl Agent {
             .args(["agent", "--config"])
             .arg(config)
             .args(arguments)
+            .envs(variables.iter().cloned())
             .stdout(log.try_clone().expect("share the log"))
             .stderr(log)
             .spawn()

@@ -54,7 +54,9 @@ fn remove() {
         let _ = fs::remove_file(&namespace);
     }
     for folder in named("/run", &prefix) {
-        let _ = umount2(&folder.join("bpf"), MntFlags::MNT_DETACH);
+        for mounted in ["bpf", "small"] {
+            let _ = umount2(&folder.join(mounted), MntFlags::MNT_DETACH);
+        }
         let _ = fs::remove_dir_all(&folder);
     }
 }

@@ -95,6 +95,8 @@ pub struct World {
     host: Namespace,
     plan: Plan,
     folder: Folder,
+    /// Variables in the environment of agents.
+    variables: Vec<(String, String)>,
 }
 
 impl World {
@@ -127,6 +129,7 @@ impl World {
             host,
             plan,
             folder,
+            variables: Vec::new(),
         };
         world.write_config();
         for environment in world.plan.environments.clone() {
@@ -217,6 +220,11 @@ impl World {
         self.folder.socket()
     }
 
+    /// Gives agents that are started from now on a variable.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts the agent and waits until it answers.
     pub fn start_agent(&mut self) {
         let mut agent = self.spawn_agent(&[]);
@@ -228,11 +236,12 @@ impl World {
 
     /// Starts an agent with further arguments without waiting for it.
     pub fn spawn_agent(&self, arguments: &[&str]) -> Agent {
-        Agent::spawn(
+        Agent::spawn_with(
             &self.host,
             &self.folder.config(),
             &self.folder.log(),
             arguments,
+            &self.variables,
         )
     }
 

@@ -20,7 +20,7 @@ pub struct Need {
 }
 
 /// For building, running and testing on this machine's kernel.
-pub const ALWAYS: [Need; 6] = [
+pub const ALWAYS: [Need; 7] = [
     Need {
         programs: &["cc", "gcc", "clang"],
         packages: &["gcc", "libc6-dev"],
@@ -50,6 +50,11 @@ pub const ALWAYS: [Need; 6] = [
         programs: &["ping"],
         packages: &["iputils-ping"],
         reason: "ICMP in tests",
+    },
+    Need {
+        programs: &["faketime"],
+        packages: &["faketime"],
+        reason: "a clock that jumps, for one agent, in tests",
     },
 ];
 
