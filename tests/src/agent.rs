@@ -138,10 +138,15 @@ impl Agent {
         status.unwrap_or_else(|| panic!("the agent goes on after {signal}"))
     }
 
+    /// How it ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("wait for the agent")
+    }
+
     /// Waits for the end of an agent that is expected to refuse its work.
     pub fn wait_end(mut self) -> ExitStatus {
-        let ended = || self.child.try_wait().expect("wait for the agent");
-        wait::find(ANSWER_TIMEOUT, ended).expect("the agent goes on although it should refuse")
+        wait::find(ANSWER_TIMEOUT, || self.has_ended())
+            .expect("the agent goes on although it should refuse")
     }
 
     fn signal(&self, signal: Signal) {
