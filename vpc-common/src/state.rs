@@ -248,7 +248,7 @@ impl Timeouts {
     pub const AWS: Self = Self::from_secs([0, 1, 1, 120, 180, 60, 350, 240, 240, 240, 10, 10]);
 
     /// What the RFCs ask of a NAT: TCP 2 h 4 min, transitory 4 min, UDP 5 min.
-    pub const RFC: Self = Self::from_secs([0, 1, 1, 300, 300, 240, 7_440, 240, 240, 240, 120, 240]);
+    pub const RFC: Self = Self::from_secs([0, 1, 1, 300, 300, 240, 7_440, 240, 240, 240, 240, 240]);
 
     /// From seconds, in the order of [`Phase::ALL`].
     pub const fn from_secs(seconds: [u32; Phase::COUNT]) -> Self {
@@ -349,7 +349,9 @@ mod tests {
         }
         // RFC 5382 REQ-5: two hours and four minutes, and four minutes.
         assert!(ticks(Timeouts::RFC, TcpEstablished) >= ticks_from_secs(7_440));
-        for phase in [TcpSynSent, TcpFinOut, TcpFinIn, TcpFinBoth, TcpReset] {
+        for phase in [
+            TcpSynSent, TcpFinOut, TcpFinIn, TcpFinBoth, TcpClosed, TcpReset,
+        ] {
             assert!(
                 ticks(Timeouts::RFC, phase) >= ticks_from_secs(240),
                 "{phase:?}"

@@ -325,11 +325,16 @@ impl From<&GroupConfig> for RawGroup {
                 .collect(),
             profile: None,
             connections: Some(group.connections.into()),
-            timeouts: timed_phases()
-                .map(|phase| (phase.label().to_owned(), seconds(&group.timeouts, phase)))
-                .collect(),
+            timeouts: timeouts_as_written(&group.timeouts),
         }
     }
+}
+
+/// Seconds by phase, as a file has them.
+fn timeouts_as_written(timeouts: &Timeouts) -> BTreeMap<String, i64> {
+    timed_phases()
+        .map(|phase| (phase.label().to_owned(), seconds(timeouts, phase)))
+        .collect()
 }
 
 /// The phases of a flow that have an idle timeout people may set.

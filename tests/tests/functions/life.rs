@@ -337,3 +337,16 @@ fn what_somebody_else_changes_in_the_tables_is_put_back() {
         edits
     );
 }
+
+#[test]
+fn flows_of_functions_end_by_the_timeouts_of_the_file() {
+    let functions = Functions::attached("timeouts = { udp_new = 1, udp_stream = 1 }\n");
+    leaves_by(&functions, 0);
+    // Two minutes were it for the profile alone, and nothing else ends it.
+    let ended = || functions.world.flows().is_empty();
+    assert!(
+        eventually(PATIENCE / 2, ended),
+        "{:?}",
+        functions.world.flows()
+    );
+}

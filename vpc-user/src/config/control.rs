@@ -1,14 +1,19 @@
 //! `[control]`: where resources are kept, and the times and quotas of functions and their
 //! ENIs.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use vpc_common::layout::{ENI_CONNECTIONS, GROUP_ENIS};
+use vpc_common::{
+    layout::{ENI_CONNECTIONS, GROUP_ENIS},
+    state::Timeouts,
+};
 
 use super::{
     ConfigError, Problem, RawConfig, RawVpc,
     error::Place,
+    groups::timeouts,
+    timeouts_as_written,
     validate::{absolute, in_range},
 };
 use crate::{
@@ -44,11 +49,14 @@ pub struct RawControl {
     pub enis_per_group: Option<i64>,
     pub connections_per_eni: Option<i64>,
     pub interfaces_per_zone: Option<i64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub timeouts: BTreeMap<String, i64>,
 }
 
 pub(super) fn control(
     raw: &RawConfig,
     quotas: Quotas,
+    profile: Timeouts,
 ) -> Result<Option<ControlConfig>, ConfigError> {
     let Some(written) = &raw.control else {
         return Ok(None);
@@ -89,6 +97,7 @@ pub(super) fn control(
         region,
         zones,
         quotas,
+        timeouts: timeouts(&place, &written.timeouts, profile)?,
         idle_after: seconds("idle_secs", written.idle_secs, default.idle_after)?,
         stuck_after: seconds("stuck_secs", written.stuck_secs, default.stuck_after)?,
         drain: seconds("drain_secs", written.drain_secs, default.drain)?,
@@ -194,6 +203,7 @@ impl From<&ControlConfig> for RawControl {
             enis_per_group: number(settings.enis_per_group),
             connections_per_eni: number(settings.connections_per_eni),
             interfaces_per_zone: number(settings.interfaces_per_zone),
+            timeouts: timeouts_as_written(&settings.timeouts),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `[[group]]`: groups of ENIs, in a prefix of an uplink or in a subnet of a VPC.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use vpc_common::{
@@ -67,7 +67,7 @@ impl Groups<'_> {
         };
         let timeouts = timeouts(
             &place,
-            raw,
+            &raw.timeouts,
             profile(&place, raw.profile.as_deref(), self.profile)?,
         )?;
         Ok(GroupConfig {
@@ -228,8 +228,13 @@ impl Groups<'_> {
     }
 }
 
-fn timeouts(place: &Place, raw: &RawGroup, mut timeouts: Timeouts) -> Checked<Timeouts> {
-    for (label, value) in &raw.timeouts {
+/// Idle timeouts: those of a profile but for what is written, seconds by phase.
+pub(super) fn timeouts(
+    place: &Place,
+    written: &BTreeMap<String, i64>,
+    mut timeouts: Timeouts,
+) -> Checked<Timeouts> {
+    for (label, value) in written {
         let key = format!("timeouts.{label}");
         let Some(phase) = timed_phases().find(|phase| phase.label() == label) else {
             let known: Vec<_> = timed_phases().map(|phase| phase.label()).collect();

@@ -493,3 +493,17 @@ proptest! {
         prop_assert_eq!(parse(&text).expect("valid"), config, "{}", text);
     }
 }
+
+#[test]
+fn functions_have_the_timeouts_of_the_profile_and_their_own() {
+    let text = "profile = \"rfc\"\n[control]\ntimeouts = { udp_new = 7 }\n";
+    let control = parse(text)
+        .expect("valid")
+        .control
+        .expect("it is asked for");
+    let mut expected = Timeouts::RFC;
+    expected.0[Phase::UdpNew as usize] = vpc_common::time::ticks_from_secs(7);
+    assert_eq!(control.settings.timeouts, expected);
+    let sentence = refusal("[control]\ntimeouts = { udp_old = 7 }\n");
+    assert!(sentence.contains("timeouts.udp_old"), "{sentence}");
+}

@@ -49,7 +49,7 @@ pub(super) fn config(mut raw: RawConfig) -> Checked<Config> {
     let tc = attachment(&top, raw.tc.as_deref())?;
     let limits = limits(&raw.limits)?;
     let uplinks = uplinks(std::mem::take(&mut raw.uplinks))?;
-    let control = control(&raw, quotas(&raw.quotas)?)?;
+    let control = control(&raw, quotas(&raw.quotas)?, profile)?;
     let flow_logs = flow_logs(&raw, control.as_ref())?;
     let mut addresses = Addresses::default();
     let scope = Scope::check(&raw, &uplinks, &mut addresses)?;

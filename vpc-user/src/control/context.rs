@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use vpc_common::state::Timeouts;
+
 use super::{Account, Time};
 
 /// Who asks, when, and with what to draw ids from.
@@ -98,6 +100,8 @@ pub struct Settings {
     pub enis_per_group: u32,
     /// Connections of one ENI.
     pub connections_per_eni: u32,
+    /// Idle timeouts of the flows of functions' ENIs.
+    pub timeouts: Timeouts,
     /// How long a function is not invoked until it is `Inactive`.
     pub idle_after: Duration,
     /// How long a function may be `Pending` until an update may cancel that.
@@ -145,6 +149,7 @@ impl Default for Settings {
             hyperplane_enis_per_vpc: 500,
             enis_per_group: vpc_common::layout::GROUP_ENIS as u32,
             connections_per_eni: vpc_common::layout::ENI_CONNECTIONS,
+            timeouts: Timeouts::AWS,
             idle_after: hours(14 * 24),
             stuck_after: Duration::from_secs(360),
             drain: Duration::from_secs(350),

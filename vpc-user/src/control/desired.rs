@@ -11,8 +11,6 @@ use std::{
     net::Ipv4Addr,
 };
 
-use vpc_common::state::Timeouts;
-
 use super::{
     Change, Id, Key, Record, Settings, State,
     resource::{
@@ -424,7 +422,7 @@ impl<'s> View<'s> {
             prefix_len: subnet.cidr_block.prefix_len(),
             router: router(vpc, subnet),
             enis: enis.collect(),
-            timeouts: Timeouts::AWS,
+            timeouts: settings.timeouts,
             connections: settings.connections_per_eni,
         })
     }
