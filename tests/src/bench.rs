@@ -3,6 +3,7 @@
 mod bulk;
 mod control;
 mod figures;
+mod flood;
 mod flowlog;
 mod live;
 mod policy;
@@ -32,6 +33,8 @@ pub enum Group {
     Media,
     /// Commands to an agent with a store.
     Control,
+    /// What a neighbour of an environment that floods notices.
+    Flood,
     /// Flow logs: their files, and what it takes an agent to collect.
     #[value(name = "flowlog")]
     FlowLog,
@@ -41,13 +44,14 @@ pub enum Group {
 
 impl Group {
     /// Every group.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::TestRun,
         Self::Veth,
         Self::Policy,
         Self::Bulk,
         Self::Media,
         Self::Control,
+        Self::Flood,
         Self::FlowLog,
         Self::Who,
     ];
@@ -103,6 +107,13 @@ pub fn run(options: &Options) -> Figures {
         for run in 1..=options.runs {
             eprintln!("control: run {run} of {}", options.runs);
             control::measure(&mut figures);
+        }
+    }
+    if options.wants(Group::Flood) {
+        let mut flood = flood::Flood::start();
+        for run in 1..=options.runs {
+            eprintln!("flood: run {run} of {}", options.runs);
+            flood.measure(&mut figures);
         }
     }
     if options.wants(Group::FlowLog) {

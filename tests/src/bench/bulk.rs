@@ -5,9 +5,9 @@
 //! sample of a load is taken on all of them before the next load's turn.
 
 mod bed;
-mod cpus;
+pub(super) mod cpus;
 mod datagrams;
-mod exchanges;
+pub(super) mod exchanges;
 mod ratios;
 mod streams;
 mod table;

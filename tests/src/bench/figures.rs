@@ -14,7 +14,7 @@ enum Bar {
 
 use Bar::{AtLeast, AtMost};
 
-const BARS: [(&str, Bar); 35] = [
+const BARS: [(&str, Bar); 36] = [
     ("test_run.forward_hot_ns", AtMost(40.0)),
     ("test_run.forward_random_ns", AtMost(130.0)),
     ("test_run.reply_hot_ns", AtMost(40.0)),
@@ -43,6 +43,7 @@ const BARS: [(&str, Bar); 35] = [
     ("control.one_change_ms", AtMost(5.0)),
     ("control.restart_ms", AtMost(2_000.0)),
     ("control.restart_lost", AtMost(0.0)),
+    ("flood.p99_ratio", AtMost(1.05)),
     ("flowlog.records_per_s", AtLeast(500_000.0)),
     ("flowlog.parquet_per_s", AtLeast(200_000.0)),
     ("flowlog.overhead_pct", AtMost(3.0)),
@@ -105,6 +106,7 @@ impl Figures {
         all.extend(super::bulk::ratios(&self.samples));
         all.extend(super::live::ratios(&self.samples));
         all.extend(super::policy::ratios(&self.samples));
+        all.extend(super::flood::ratios(&self.samples));
         all
     }
 

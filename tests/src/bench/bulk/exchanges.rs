@@ -32,17 +32,25 @@ pub struct Seen {
 /// One sample, on a connection of its own.
 pub fn measure(bed: &Bed, way: Way) -> Seen {
     let connection = bed.connect(way);
-    let (client, server) = (connection.end(Side::Client), connection.end(Side::Server));
+    between(
+        connection.end(Side::Client),
+        connection.end(Side::Server),
+        Cpu::First,
+    )
+}
+
+/// One sample on a connection whose ends keep to a CPU. The client's is shut down after it.
+pub fn between(client: &TcpStream, server: &TcpStream, cpu: Cpu) -> Seen {
     for end in [client, server] {
         end.set_nodelay(true).expect("TCP has the option");
     }
     let mut times = thread::scope(|scope| {
         scope.spawn(|| {
-            cpus::keep_to(Cpu::First);
+            cpus::keep_to(cpu);
             answer(server);
         });
         let asking = scope.spawn(|| {
-            cpus::keep_to(Cpu::First);
+            cpus::keep_to(cpu);
             let times = ask(client);
             client
                 .shutdown(Shutdown::Write)
