@@ -18,8 +18,9 @@ use vpc_user::model::{Request, Response};
 
 use crate::{netns::Namespace, wait};
 
-/// How long one answer may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long one answer may take, the first one too: on an emulated machine a verifier takes a
+/// minute over the programs.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The `vpc` binary: `VPC_BIN` if set, else the one built beside the running executable.
 pub fn binary() -> &'static Path {

@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a test waits for something that should be there at once.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for something that should be there at once: on an emulated machine
+/// at once is a while.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Whether `condition` holds before the deadline, asked every 20 ms.
 pub fn eventually(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {

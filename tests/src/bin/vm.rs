@@ -71,7 +71,11 @@ fn perform(arguments: Arguments) -> anyhow::Result<bool> {
     }
     match arguments.json {
         true => println!("{}", serde_json::to_string_pretty(&outcomes)?),
-        false => print!("{}", vm::table(&outcomes)),
+        false => {
+            print!("{}", vm::table(&outcomes));
+            let results = outcomes.iter().filter(|outcome| outcome.was_tested());
+            results.for_each(|outcome| println!("{}", outcome.result()));
+        }
     }
     Ok(good)
 }

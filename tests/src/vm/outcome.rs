@@ -72,11 +72,29 @@ impl Outcome {
             && self.checks.iter().all(|check| check.refused.is_none())
     }
 
+    /// Whether more was asked, or was to be, than the verifier.
+    pub fn was_tested(&self) -> bool {
+        !self.programs.is_empty() || self.problem.is_some()
+    }
+
     /// Version and patch, without what a distribution adds.
     pub fn version(&self) -> &str {
         let kernel = &self.kernel;
         let end = kernel.find(|c: char| !c.is_ascii_digit() && c != '.');
         &kernel[..end.unwrap_or(kernel.len())]
+    }
+
+    /// The sum, in the words of a test runner.
+    pub fn result(&self) -> String {
+        let passed: usize = self.programs.iter().map(|program| program.passed).sum();
+        let failed: usize = self
+            .programs
+            .iter()
+            .map(|program| program.failed.len())
+            .sum();
+        let word = if self.is_good() { "ok" } else { "FAILED" };
+        let kernel = self.version();
+        format!("test result: {word}. {passed} passed; {failed} failed; on Linux {kernel}")
     }
 
     fn tests_of(&self, name: &str) -> String {
@@ -140,7 +158,8 @@ impl Reader {
         }
     }
 
-    /// Counts a line such as `test a_name ... ok`. Whether it is about a failure.
+    /// Counts a line such as `test a_name ... ok`. Whether somebody who waits wants to see
+    /// it: what became of a test, and what there is to a failure.
     pub(super) fn read(&mut self, line: &str) -> bool {
         self.in_failures |= line == "failures:";
         let told = line
@@ -152,7 +171,7 @@ impl Reader {
             Some((_, ignored)) if ignored.starts_with("ignored") => self.program.ignored += 1,
             _ => (),
         }
-        self.in_failures
+        self.in_failures || told.is_some()
     }
 
     /// A runner that ended badly without a failed test has crashed.
@@ -181,7 +200,7 @@ pub fn table(outcomes: &[Outcome]) -> String {
     });
     let tested: Vec<_> = outcomes
         .iter()
-        .filter(|outcome| !is_untested(outcome))
+        .filter(|outcome| outcome.was_tested())
         .collect();
     let all: Vec<_> = outcomes.iter().collect();
     let mut text = String::new();
@@ -201,11 +220,6 @@ pub fn table(outcomes: &[Outcome]) -> String {
 fn frame(check: &ProgramCheck) -> String {
     let bytes = check.frame_bytes;
     bytes.map_or_else(String::new, |bytes| format!(", {bytes} B"))
-}
-
-/// A host whose verifier was asked, and nothing else.
-fn is_untested(outcome: &Outcome) -> bool {
-    outcome.programs.is_empty() && outcome.problem.is_none()
 }
 
 fn columns(
@@ -254,7 +268,12 @@ mod tests {
         let program = read(SAID, false);
         assert_eq!((program.passed, program.ignored), (1, 1));
         assert_eq!(program.failed, ["two"]);
-        assert_eq!(outcome(vec![program]).tests_of("some"), "1 of 2");
+        let outcome = outcome(vec![program]);
+        assert_eq!(outcome.tests_of("some"), "1 of 2");
+        assert_eq!(
+            outcome.result(),
+            "test result: FAILED. 1 passed; 1 failed; on Linux 6.1.0"
+        );
     }
 
     #[test]

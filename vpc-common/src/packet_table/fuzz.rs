@@ -144,8 +144,9 @@ fn stream(number: u64, machine: &mut dyn Machine) -> Vec<Outcome> {
     run.establish(&tcp);
     run.open(&udp);
     let stock = stock(&run);
-    let mut dice = Dice(number);
+    let (mut dice, mut now) = (Dice(number), run.now());
     for _ in 0..FRAMES {
+        now = run.hold_time(now);
         let (link, frame) = &stock[dice.roll(stock.len())];
         let (mut link, mut frame) = (*link, frame.clone());
         if dice.roll(8) == 0 {

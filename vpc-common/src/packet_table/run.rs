@@ -22,7 +22,7 @@ use crate::{
     expiry::SweepOptions,
     layout::{Event, FlowKey, FlowRecord, Owner, Slot, Stat, SweepResult},
     state::Phase,
-    time::ticks_from_secs,
+    time::{Tick, ticks_from_secs},
     verdict::{self, Awaited},
 };
 
@@ -125,6 +125,22 @@ impl<'m> Run<'m> {
         }
         self.machine.age_fragments(ticks);
         self.before = self.snapshot();
+    }
+
+    /// Lets no time have passed for the notes of fragments since an earlier look: on a slow
+    /// machine frames that belong together may be longer apart than notes are kept. Now.
+    pub fn hold_time(&mut self, since: Tick) -> Tick {
+        let now = self.machine.now();
+        let passed = now.since(since);
+        if passed != 0 {
+            self.machine.age_fragments(0_u32.wrapping_sub(passed));
+        }
+        now
+    }
+
+    /// Now.
+    pub fn now(&self) -> Tick {
+        self.machine.now()
     }
 
     /// Sweeps, and holds the counters against the movements named.
