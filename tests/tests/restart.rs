@@ -223,22 +223,48 @@ fn tables_of_another_layout_are_refused_and_left_as_they_are() {
     let mut meta: Array<_, Meta> = Array::try_from(Map::Array(data)).expect("an array of Meta");
     let mut value = meta.get(&0, 0).expect("read");
     assert_eq!(value.layout, LAYOUT);
-    value.layout = LAYOUT + 41;
-    meta.set(0, value, 0).expect("write");
-    let status = world.spawn_agent(&[]).wait_end();
-    assert!(!status.success());
-    let log = world.log_tail(20);
-    let told = log.contains(&LAYOUT.to_string()) && log.contains(&(LAYOUT + 41).to_string());
-    assert!(told, "both numbers: {log}");
-    world
-        .env(0)
-        .run(|| http::whoami(HTTP))
-        .expect("the old data path runs on");
+    let kept = (programs(&world), pins(&world.pins()));
+    // Of an older release, and of a newer one.
+    for layout in [LAYOUT - 1, LAYOUT + 41] {
+        value.layout = layout;
+        meta.set(0, value, 0).expect("write");
+        let status = world.spawn_agent(&[]).wait_end();
+        assert!(!status.success());
+        let log = world.log_tail(20);
+        let told = log.contains(&LAYOUT.to_string()) && log.contains(&layout.to_string());
+        assert!(told, "both numbers: {log}");
+        assert_eq!((programs(&world), pins(&world.pins())), kept);
+        assert_eq!(meta.get(&0, 0).expect("read"), value);
+        let old = world.env(0).run(|| http::whoami(HTTP));
+        old.expect("the old data path runs on");
+    }
     value.layout = LAYOUT;
     meta.set(0, value, 0).expect("write");
     world.start_agent();
     assert!(world.status().adopted);
     assert_eq!(world.list().len(), 1);
+}
+
+/// Numbers of the programs on both links.
+fn programs(world: &World) -> Vec<String> {
+    let shown = ["up-blue", "env0"].map(|link| {
+        let link = ["-d", "link", "show", "dev", link];
+        world.host().says("ip", &link)
+    });
+    let filters = [world.host().filters("env0"), world.host().tcx("up-blue")];
+    let numbers = filters.concat().into_iter().map(|id| id.to_string());
+    let xdp = shown.into_iter().filter(|text| text.contains("prog/xdp"));
+    numbers.chain(xdp).collect()
+}
+
+/// Every pin below a folder.
+fn pins(folder: &std::path::Path) -> std::collections::BTreeSet<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").flatten();
+    let below = entries.map(|entry| entry.path()).flat_map(|path| {
+        let within = path.is_dir().then(|| pins(&path));
+        within.unwrap_or_else(|| [path].into())
+    });
+    below.collect()
 }
 
 #[test]
@@ -251,15 +277,6 @@ fn a_second_agent_on_the_same_tables_is_refused() {
 }
 
 fn find_pin(folder: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
-    for entry in std::fs::read_dir(folder).ok()?.flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            if let Some(found) = find_pin(&path, name) {
-                return Some(found);
-            }
-        } else if path.file_name().is_some_and(|file| file == name) {
-            return Some(path);
-        }
-    }
-    None
+    let mut all = pins(folder).into_iter();
+    all.find(|path| path.file_name().is_some_and(|file| file == name))
 }
