@@ -148,7 +148,8 @@ impl Journal {
         self.next_number = numbers;
         if found.ended.is_some() || found.good == 0 {
             if let Some(ended) = found.ended {
-                self.begun = ended;
+                // Or now, by a clock that was set back since.
+                self.begun = self.begun.min(ended);
             }
             // Nothing is kept in a file without a block: it is begun anew.
             let next = if found.good == 0 { number } else { number + 1 };
@@ -395,9 +396,10 @@ impl Journal {
         if self.file.is_some() {
             self.enis(&enis)?;
             tag::ENDED.put(&mut self.block);
-            // A clock that was set back does not make a file end before it began.
-            let at = self.period.boundary(now).max(self.begun);
-            at.put(&mut self.block);
+            // A clock that was set back does not make a file end before it began; the next one
+            // begins by the clock as it is, so that intervals go on to end.
+            let at = self.period.boundary(now);
+            at.max(self.begun).put(&mut self.block);
             self.write()?;
             self.sync()?;
             self.begun = at;
