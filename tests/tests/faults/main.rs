@@ -1,7 +1,9 @@
 //! What goes wrong around the agent, and what is promised then: interfaces that go, tables
 //! that somebody changes, a disk that is full, a clock that jumps.
 
+mod clock;
 mod links;
+mod store;
 mod tables;
 mod uplinks;
 
