@@ -23,7 +23,7 @@ use streams::Direction;
 
 /// How packets get from the client to the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Through {
+pub(super) enum Through {
     /// The kernel forwards.
     Forwarding,
     /// The kernel forwards and nftables masquerades.
@@ -34,7 +34,7 @@ enum Through {
 
 /// What the client's link is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Inner {
+pub(super) enum Inner {
     /// A veth pair, as a container has it.
     Veth,
     /// A tap, as a microVM has it.
@@ -43,7 +43,7 @@ enum Inner {
 
 /// A way from the client to the server, under the name that its figures have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Way {
+pub(super) struct Way {
     /// Another one for each way of a bed.
     number: u8,
     label: &'static str,
