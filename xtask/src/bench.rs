@@ -23,7 +23,7 @@ pub struct Args {
 pub fn perform(workspace: &Workspace, args: &Args) -> Result<()> {
     let kit = setup::without_guests(workspace, &mut Report::brief())?;
     build::release(workspace, &kit)?;
-    let mut program = workspace.program(build::release_program(workspace, "bench")?);
+    let mut program = build::release_program(workspace, "bench")?;
     program.args(args.json.then_some("--json")).args(&args.rest);
     match exec::replace(program)? {}
 }

@@ -1,9 +1,6 @@
 //! `cargo xtask run`: the lab, or the agent with a configuration of one's own.
 
-use std::{
-    ffi::{OsStr, OsString},
-    process::Command,
-};
+use std::ffi::{OsStr, OsString};
 
 use anyhow::{Result, bail};
 
@@ -29,7 +26,7 @@ pub fn perform(workspace: &Workspace, args: &Args) -> Result<()> {
     let (name, arguments) = target(args)?;
     let kit = setup::without_guests(workspace, &mut Report::brief())?;
     build::release(workspace, &kit)?;
-    let mut program: Command = workspace.program(build::release_program(workspace, name)?);
+    let mut program = build::release_program(workspace, name)?;
     program.args(arguments);
     match exec::replace(program)? {}
 }

@@ -100,16 +100,10 @@ pub fn perform(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     })
 }
 
-/// Kernel tests start the agent as its users do. It was just built: left to themselves they
-/// would build it once more, with what this package alone asks of its libraries.
 fn kernel_tests(workspace: &Workspace) -> Command {
     let mut kernel = workspace.cargo();
     kernel.args(["test", "--no-fail-fast", "--release", "--package=tests"]);
-    for (variable, program) in [("VPC_BIN", "vpc"), ("VPC_CNI_BIN", "vpc-cni")] {
-        if env::var_os(variable).is_none() {
-            kernel.env(variable, workspace.release_program(program));
-        }
-    }
+    build::name_agent(workspace, &mut kernel);
     if env::var_os("RUST_TEST_THREADS").is_none() {
         kernel.env("RUST_TEST_THREADS", KERNEL_TEST_THREADS);
     }

@@ -54,7 +54,7 @@ pub fn perform(workspace: &Workspace, args: &Args) -> Result<()> {
 
 /// The program that boots these kernels, with the tests that it is to run there.
 pub fn command(workspace: &Workspace, kit: &setup::Kit, kernels: &[PathBuf]) -> Result<Command> {
-    let mut vm = workspace.program(build::release_program(workspace, "vm")?);
+    let mut vm = build::release_program(workspace, "vm")?;
     for kernel in kernels {
         vm.arg("--kernel").arg(kernel);
     }
