@@ -134,6 +134,13 @@ fn crossed(world: &World) -> [[u64; 2]; 2] {
     [sum(&environments), sum(&tenants)]
 }
 
+/// Everybody who has a TCP stack.
+fn stations(world: &World) -> impl Iterator<Item = &Namespace> {
+    let environments = world.environments().iter().map(|one| &one.netns);
+    let tenants = world.tenants().iter().map(|one| &one.netns);
+    tenants.chain(environments)
+}
+
 /// From here on every packet on a link is a flow's, and is one packet.
 fn prepare(world: &World) {
     for (index, name) in TENANTS.into_iter().enumerate() {
@@ -143,13 +150,7 @@ fn prepare(world: &World) {
     for index in 0..ENVIRONMENTS {
         pin_neighbour(world.env(index), GATEWAY, GATEWAY_MAC);
     }
-    let environments = world.environments().iter().map(|one| &one.netns);
-    for namespace in world
-        .tenants()
-        .iter()
-        .map(|one| &one.netns)
-        .chain(environments)
-    {
+    for namespace in stations(world) {
         namespace.says("ethtool", &["-K", INTERFACE, "tso", "off"]);
     }
 }
@@ -278,13 +279,7 @@ fn ten_thousand_connections_see_nothing_of_a_hundred_upgrades() {
     for [sent, carried, received] in [out, back] {
         assert_eq!((sent, carried), (carried, received), "not a packet is lost");
     }
-    let environments = world.environments().iter().map(|one| &one.netns);
-    for namespace in world
-        .tenants()
-        .iter()
-        .map(|one| &one.netns)
-        .chain(environments)
-    {
+    for namespace in stations(&world) {
         for name in ["OutRsts", "EstabResets", "AttemptFails", "InErrs"] {
             assert_eq!(namespace.counter("Tcp", name), 0, "{name}");
         }
