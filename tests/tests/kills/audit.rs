@@ -10,13 +10,14 @@ use std::{
 use tests::{
     functions::Functions,
     plan::uplink_interface,
+    topology::INTERFACE,
     wait::{PATIENCE, eventually},
 };
 use vpc_common::layout::{
     DropKey, Eni, EniKey, EniRef, Environment, Group, InForce, Link, NAME_LEN, NameKey, OwnerKind,
     Stat, Uplink, name,
 };
-use vpc_user::model::EnvironmentInfo;
+use vpc_user::model::{EnvironmentInfo, Hook, HookWish};
 
 use crate::{kernel, model::TENANTS, tables::Tables};
 
@@ -93,6 +94,7 @@ fn complaints(functions: &Functions) -> Complaints {
     audit.uplinks();
     audit.enis();
     audit.pins();
+    audit.xdp();
     audit.drops();
     kernel::complain(&audit.tables, &audit.list, &mut audit.found);
     audit.found
@@ -130,8 +132,6 @@ impl Audit<'_> {
             let ports = self.tables.ports(table);
             self.found.same(table, &ports, &attached);
         }
-        let peers = self.names(NameKey::ENVIRONMENT_PEER).len();
-        self.found.same("far ends of environments", &peers, &0);
         let kept = self
             .functions
             .get("environment")
@@ -237,6 +237,39 @@ impl Audit<'_> {
         );
     }
 
+    /// XDP where it is to be and nowhere else: in front, in force, and the far end made ready,
+    /// which is noted.
+    fn xdp(&mut self) {
+        let wanted = |one: &&EnvironmentInfo| one.hook_wanted == HookWish::Xdp;
+        let wanted: Vec<_> = self.list.iter().filter(wanted).cloned().collect();
+        let noted = self.names(NameKey::ENVIRONMENT_PEER).into_values();
+        let indices: BTreeSet<u32> = wanted.iter().map(|one| one.index).collect();
+        self.found.same("far ends", &noted.collect(), &indices);
+        let all: BTreeSet<&str> = wanted.iter().map(|one| one.interface.as_str()).collect();
+        for one in &wanted {
+            self.found.same(&one.name, &one.hook, &Hook::Xdp);
+        }
+        let world = &self.functions.world;
+        let runs = |interface: &str| {
+            let link = world.host().says("ip", &["link", "show", "dev", interface]);
+            link.contains("xdp")
+        };
+        for environment in world.environments() {
+            let interface = environment.interface.as_str();
+            let is = (runs(interface), environment.netns.gro(INTERFACE));
+            let wanted = all.contains(interface);
+            self.found.same(
+                &format!("XDP at {interface}, GRO behind it"),
+                &is,
+                &(wanted, wanted),
+            );
+        }
+        for uplink in self.uplinks.keys() {
+            let is = runs(&uplink_interface(uplink));
+            self.found.same(&format!("XDP at {uplink}"), &is, &false);
+        }
+    }
+
     /// A pin for each link, the filter or TCX link behind it, and nothing on the others.
     fn pins(&mut self) {
         let world = &self.functions.world;
@@ -248,7 +281,10 @@ impl Audit<'_> {
             .into_iter()
             .map(|(index, ifindex)| format!("environment-{index}-filter-{ifindex}-qdisc"));
         let uplinks = self.names(NameKey::UPLINK).into_values();
-        let wanted = filters.chain(uplinks.map(|index| format!("uplink-{index}-tcx")));
+        let raised = self.list.iter().filter(|one| one.hook == Hook::Xdp);
+        let wanted = filters
+            .chain(raised.map(|one| format!("environment-{}-xdp", one.index)))
+            .chain(uplinks.map(|index| format!("uplink-{index}-tcx")));
         self.found.same("pins", &pins, &wanted.collect());
         let attached: BTreeSet<&str> = self.list.iter().map(|one| one.interface.as_str()).collect();
         for environment in world.environments() {
@@ -272,8 +308,6 @@ impl Audit<'_> {
             self.found
                 .same(&format!("programs of uplink {uplink}"), &running.len(), &1);
         }
-        let links = world.host().says("ip", &["link", "show"]);
-        self.found.unless(!links.contains("xdp"), || links.clone());
     }
 
     /// Counters are of what is there.

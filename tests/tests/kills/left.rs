@@ -1,10 +1,13 @@
-//! What a kill can leave of an attach, made by hand.
+//! What a kill can leave of an attach or of a change of a hook, made by hand.
 
-use std::fs;
+use std::{fs, os::unix::fs::MetadataExt as _};
 
 use aya::maps::{DevMap, HashMap, MapData};
 use nix::sys::signal::Signal;
-use tests::functions::{Functions, tenant};
+use tests::{
+    functions::{Functions, tenant},
+    topology::INTERFACE,
+};
 use vpc_common::{
     drop::DropReason,
     layout::{DropKey, NAME_LEN, NameKey, Owner, name},
@@ -56,5 +59,39 @@ fn what_is_left_of_an_attach_by_half_is_cleared_at_the_start() {
     functions.world.start_agent();
     audit::assert_sound(&functions);
     functions.attach(1, "blue");
+    audit::assert_sound(&functions);
+}
+
+/// The far end is noted and GRO is on there, and no XDP is in front.
+#[test]
+fn what_is_left_of_a_change_of_hook_by_half_is_given_back_at_the_start() {
+    let mut functions = Functions::start(&TENANTS, 1, "");
+    functions.apply(&TENANTS.map(tenant).concat());
+    TENANTS.iter().for_each(|name| functions.await_active(name));
+    let attached = functions.attach(0, "blue");
+    functions.world.stop_agent(Signal::SIGKILL);
+    let world = &functions.world;
+    let environment = &world.environments()[0];
+    let namespace = format!("/run/netns/{}", environment.netns.name());
+    let far_end = (environment.netns).run(|| nix::net::if_::if_nametoindex(INTERFACE));
+    let inode = fs::metadata(&namespace).expect("it is named").ino();
+
+    let tables = Tables(world.pins().join("maps"));
+    let mut names: HashMap<MapData, NameKey, [u8; NAME_LEN]> = tables.open(name::NAMES);
+    let mut note = [0; NAME_LEN];
+    note[..4].copy_from_slice(&far_end.expect("it is there").to_ne_bytes());
+    note[4..8].copy_from_slice(&attached.ifindex.to_ne_bytes());
+    note[8..16].copy_from_slice(&inode.to_ne_bytes());
+    let key = NameKey {
+        kind: NameKey::ENVIRONMENT_PEER,
+        index: attached.index,
+    };
+    names.insert(key, note, 0).expect("noted");
+    environment
+        .netns
+        .says("ethtool", &["-K", INTERFACE, "gro", "on"]);
+    assert!(environment.netns.gro(INTERFACE));
+
+    functions.world.start_agent();
     audit::assert_sound(&functions);
 }

@@ -8,7 +8,7 @@ use tests::{functions::Functions, rules::Dice};
 use vpc_user::{
     config::RawConfig,
     control::{Account, Command},
-    model::{ObjectName, Request, ResourceInfo, Response},
+    model::{HookWish, ObjectName, Request, ResourceInfo, Response},
 };
 
 /// The tenants.
@@ -37,6 +37,8 @@ pub struct Rules {
 pub struct Model {
     /// Function by environment.
     pub environments: BTreeMap<String, String>,
+    /// Environments whose hook is to be XDP.
+    pub xdp: BTreeSet<String>,
     /// Functions that come and go.
     pub functions: BTreeSet<String>,
     /// Rules by tenant.
@@ -50,6 +52,8 @@ pub enum Wish {
     Attach(usize, String),
     /// An environment.
     Detach(String),
+    /// An environment: XDP in front, and the far end of its veth made ready; or away again.
+    Hook(String, HookWish),
     /// A function of a tenant and key: a new ENI.
     Create(&'static str, usize),
     /// A function: its ENI goes, and its environments with it.
@@ -68,6 +72,8 @@ impl Wish {
         match self {
             Self::Attach(..) => "attach",
             Self::Detach(_) => "detach",
+            Self::Hook(_, HookWish::Xdp) => "raise",
+            Self::Hook(..) => "lower",
             Self::Create(..) => "create",
             Self::Delete(_) => "delete",
             Self::Allow(..) => "allow",
@@ -137,6 +143,9 @@ impl Model {
                 .map_or(runs.clone(), str::to_owned);
             model.environments.insert(environment.id, name);
         }
+        let listed = functions.world.list().into_iter();
+        let xdp = listed.filter(|one| one.hook_wanted == HookWish::Xdp);
+        model.xdp = xdp.map(|one| one.name).collect();
         for function in functions.get("function") {
             let name = function.name.expect("a function has a name");
             if !TENANTS.contains(&name.as_str()) {
@@ -166,12 +175,16 @@ impl Model {
                 after.environments.insert(name, function.clone());
             }
             Wish::Detach(name) => drop(after.environments.remove(name)),
+            Wish::Hook(name, HookWish::Xdp) => drop(after.xdp.insert(name.clone())),
+            Wish::Hook(name, _) => drop(after.xdp.remove(name)),
             Wish::Create(tenant, key) => drop(after.functions.insert(function_of(tenant, *key))),
             Wish::Delete(name) => {
                 after.functions.remove(name);
                 after.environments.retain(|_, function| function != name);
             }
         }
+        let environments = &after.environments;
+        after.xdp.retain(|name| environments.contains_key(name));
         after
     }
 
@@ -204,7 +217,14 @@ impl Model {
                 let index = number * ENVIRONMENTS + dice.between(1, ENVIRONMENTS - 1);
                 let name = environment_name(index);
                 if self.environments.contains_key(&name) {
-                    return Wish::Detach(name);
+                    let hook = match self.xdp.contains(&name) {
+                        true => HookWish::Auto,
+                        false => HookWish::Xdp,
+                    };
+                    return match dice.one_in(2) {
+                        true => Wish::Hook(name, hook),
+                        false => Wish::Detach(name),
+                    };
                 }
                 let of_tenant = self.functions.iter().filter(|one| tenant_of(one) == tenant);
                 let mut runs: Vec<String> = of_tenant.cloned().collect();
@@ -250,6 +270,11 @@ pub fn request(functions: &Functions, wish: &Wish) -> Request {
         }
         Wish::Detach(name) => Request::Detach {
             name: ObjectName::new(name.as_str()).expect("a name"),
+        },
+        Wish::Hook(name, hook) => Request::SetHook {
+            name: ObjectName::new(name.as_str()).expect("a name"),
+            hook: *hook,
+            netns: None,
         },
         Wish::Create(tenant, key) => {
             let (subnet, groups) = KEYS[*key];

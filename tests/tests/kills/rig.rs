@@ -22,7 +22,7 @@ use tests::{
     world::ECHO,
 };
 use vpc_common::drop::DropReason;
-use vpc_user::model::{Request, Response};
+use vpc_user::model::{HookWish, Request, Response};
 
 use crate::{
     audit, host,
@@ -108,6 +108,8 @@ impl Rig {
             for wish in [
                 Wish::Create("blue", 0),
                 Wish::Attach(1, "blue-0".to_owned()),
+                Wish::Hook("blue-1".to_owned(), HookWish::Xdp),
+                Wish::Hook("blue-1".to_owned(), HookWish::Auto),
                 Wish::Allow("blue", yes),
                 Wish::Deny("blue", yes),
                 Wish::Apply("green", rules),

@@ -11,6 +11,7 @@ use vpc_common::layout::{BLOCK_PORTS, FIRST_BLOCK, NameKey, POOLS_PER_ENI, Pool}
 use super::{
     Dataplane,
     cause::Cause,
+    environments::WriteError,
     images::Images,
     mirror::Mirror,
     names,
@@ -57,6 +58,16 @@ pub enum StepError {
     /// A frame could not be sent.
     #[error("the announcement of an ENI could not be sent ({0})")]
     Send(#[from] io::Error),
+}
+
+impl From<WriteError> for StepError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Map(error) => error.into(),
+            WriteError::Ports(error) => error.into(),
+            WriteError::Programs(error) => error.into(),
+        }
+    }
 }
 
 /// What a pass did.

@@ -304,12 +304,9 @@ impl Dataplane {
             self.programs.detach(LinkKind::Environment, index, hook)?;
         }
         self.take_drops(index, name)?;
-        if let Some(peer) = peer {
-            peer::give_back(peer);
-        }
-        for kind in [ENVIRONMENT_PEER, NameKey::ENVIRONMENT] {
-            absent_is_fine(self.tables.names.remove(&NameKey { kind, index }))?;
-        }
+        self.give_peer_back((LinkKind::Environment, index), peer)?;
+        let kind = NameKey::ENVIRONMENT;
+        absent_is_fine(self.tables.names.remove(&NameKey { kind, index }))?;
         Ok(())
     }
 

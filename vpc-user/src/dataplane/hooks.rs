@@ -5,18 +5,17 @@
 //! that away: no packet is without a program. The flag that lets other links redirect
 //! frames into this one is set last and cleared first.
 
-use vpc_common::layout::{Environment, Link, NameKey};
+use vpc_common::layout::{Environment, Link};
 
 use super::{
     Dataplane,
     environments::WriteError,
     hook::{self, Choice, Known},
-    mirror::{Attached, ENVIRONMENT_PEER},
+    mirror::Attached,
     netlink::Interface,
     peer, port,
     programs::LinkKind,
     request::AttachError,
-    tables::absent_is_fine,
 };
 use crate::model::{EnvironmentInfo, Hook, HookWish, ObjectName};
 
@@ -77,10 +76,9 @@ impl Dataplane {
         interface: &Interface,
         netns: Option<&str>,
     ) -> Result<(), AttachError> {
-        let (programs, netlink) = (&mut self.programs, &mut self.netlink);
-        attached.peer = port::put_xdp_in_front(programs, netlink, (KIND, index), interface, netns)?;
+        attached.peer = self.put_xdp_in_front((KIND, index), interface, netns)?;
         attached.value.flags |= Environment::XDP;
-        if let Err(error) = self.write_raised(index, attached) {
+        if let Err(error) = self.tables.environments.set(index, attached.value, 0) {
             let failed = failure(attached, error);
             if let Err(error) = self.lower_hook(index, attached) {
                 tracing::warn!(environment = attached.name, %error, "XDP stays in front for now");
@@ -90,29 +88,18 @@ impl Dataplane {
         Ok(())
     }
 
-    fn write_raised(&mut self, index: u32, attached: &Attached) -> Result<(), WriteError> {
-        if let Some(peer) = &attached.peer {
-            let tables = &mut self.tables;
-            tables.names.insert(peer_key(index), peer.encode(), 0)?;
-        }
-        Ok(self.tables.environments.set(index, attached.value, 0)?)
-    }
-
     /// Takes XDP away from the front, after saying so.
     fn lower_hook(&mut self, index: u32, attached: &mut Attached) -> Result<(), AttachError> {
         attached.value.flags &= !Environment::XDP;
         self.write_lowered(index, attached)
             .map_err(|error| failure(attached, error))?;
-        if let Some(peer) = attached.peer.take() {
-            peer::give_back(&peer);
-        }
+        attached.peer = None;
         Ok(())
     }
 
     fn write_lowered(&mut self, index: u32, attached: &Attached) -> Result<(), WriteError> {
         self.tables.environments.set(index, attached.value, 0)?;
-        self.programs.detach(KIND, index, Hook::Xdp)?;
-        Ok(absent_is_fine(self.tables.names.remove(&peer_key(index)))?)
+        self.take_xdp_away((KIND, index), attached.peer.as_ref())
     }
 
     /// An interface changed: it may have another name, and its far end may be in another
@@ -184,9 +171,10 @@ impl Dataplane {
         let Ok(Some(interface)) = self.netlink.by_index(ifindex) else {
             return;
         };
-        if runs_xdp != attached.value.has_xdp()
-            && let Err(error) = self.lower_hook(index, &mut attached)
-        {
+        let is_whole = runs_xdp == attached.value.has_xdp();
+        // Also one whose far end was noted, and nothing else done.
+        let is_whole = is_whole && (runs_xdp || attached.peer.is_none());
+        if !is_whole && let Err(error) = self.lower_hook(index, &mut attached) {
             tracing::warn!(environment = attached.name, %error, "half a change stays for now");
         }
         let otherwise = attached.value.flags & Environment::PEER != 0;
@@ -207,13 +195,6 @@ impl Dataplane {
         self.environments
             .get(index)
             .is_some_and(|attached| self.mirror.links.get(&attached.value.ifindex) == Some(&link))
-    }
-}
-
-fn peer_key(index: u32) -> NameKey {
-    NameKey {
-        kind: ENVIRONMENT_PEER,
-        index,
     }
 }
 

@@ -22,6 +22,7 @@ mod explain;
 mod features;
 mod filters;
 mod flow_hash;
+mod front;
 mod grace;
 mod helper;
 mod holding;

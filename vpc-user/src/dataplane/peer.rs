@@ -63,7 +63,7 @@ pub enum PeerError {
     },
 }
 
-/// A far end whose GRO was switched on here.
+/// A far end whose GRO is switched on here, and off again when the veth is given back.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PreparedPeer {
     /// Its number in its namespace.
@@ -106,16 +106,33 @@ impl PreparedPeer {
         }
     }
 
+    /// Switches GRO on. `interface` is what the near end is called.
+    pub fn prepare(&self, interface: &str) -> Result<(), PeerError> {
+        let is_on = self.switch_gro(true).and_then(|is_there| match is_there {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(libc::ENODEV)),
+        });
+        is_on.map_err(|source| PeerError::Refused {
+            interface: interface.to_owned(),
+            source,
+        })
+    }
+
     /// Switches GRO off again. A far end that is gone needs nothing.
     pub fn restore(&self) -> io::Result<()> {
-        let switch_off = |mut netlink: Netlink| match netlink.far(self.ifindex)? {
+        self.switch_gro(false).map(drop)
+    }
+
+    /// Whether the far end is still there.
+    fn switch_gro(&self, on: bool) -> io::Result<bool> {
+        let switch = |mut netlink: Netlink| match netlink.far(self.ifindex)? {
             Some(peer) if peer.peer_ifindex == Some(self.own) => {
-                ethtool::set_gro(&netlink, &peer.name, false)
+                ethtool::set_gro(&netlink, &peer.name, on).map(|()| true)
             }
-            _ => Ok(()),
+            _ => Ok(false),
         };
         if self.netns == 0 {
-            return switch_off(Netlink::open()?);
+            return switch(Netlink::open()?);
         }
         let is_it = |netns: &Netns| netns.inode().is_ok_and(|inode| inode == self.netns);
         let remembered = Some(&self.path).filter(|path| !path.is_empty());
@@ -123,13 +140,14 @@ impl PreparedPeer {
             .and_then(|path| Netns::open(path).ok())
             .filter(&is_it)
             .or_else(|| netns::named().find(is_it));
-        found.map_or(Ok(()), |netns| switch_off(netns.netlink()?))
+        found.map_or(Ok(false), |netns| switch(netns.netlink()?))
     }
 }
 
-/// Makes the far end of `interface` take redirected frames. `None` if there is
-/// nothing to undo later: no veth, or a far end that was ready.
-pub fn prepare(
+/// The far end of `interface`, if GRO has to be switched on there for it to take redirected
+/// frames. `None` if there is nothing to do, and to undo later: no veth, or a far end that
+/// is ready.
+pub fn unready(
     netlink: &mut Netlink,
     interface: &Interface,
     given: Option<&str>,
@@ -142,11 +160,12 @@ pub fn prepare(
         interface: name.clone(),
         source,
     };
+    let own = interface.ifindex;
     let Some(netns_id) = interface.peer_netns_id else {
-        let prepared = switch_on(netlink, ifindex, interface.ifindex).map_err(refused)?;
-        return Ok(prepared.then_some(PreparedPeer {
+        let is_ready = is_ready(netlink, ifindex, own).map_err(refused)?;
+        return Ok((!is_ready).then_some(PreparedPeer {
             ifindex,
-            own: interface.ifindex,
+            own,
             netns: 0,
             path: String::new(),
         }));
@@ -155,11 +174,10 @@ pub fn prepare(
         return Ok(None);
     }
     let netns = find(netlink, interface, netns_id, given)?;
-    let own = interface.ifindex;
-    let prepared = netns
+    let is_ready = netns
         .netlink()
-        .and_then(|mut there| switch_on(&mut there, ifindex, own));
-    if !prepared.map_err(refused)? {
+        .and_then(|mut there| is_ready(&mut there, ifindex, own));
+    if is_ready.map_err(refused)? {
         return Ok(None);
     }
     Ok(Some(PreparedPeer {
@@ -234,18 +252,14 @@ fn find(
     }
 }
 
-/// Whether GRO had to be switched on at interface `ifindex` of the socket's namespace, the
-/// other end of which is `own`.
-fn switch_on(netlink: &mut Netlink, ifindex: u32, own: u32) -> io::Result<bool> {
+/// Whether interface `ifindex` of the socket's namespace, the other end of which is `own`,
+/// takes redirected frames.
+fn is_ready(netlink: &mut Netlink, ifindex: u32, own: u32) -> io::Result<bool> {
     let peer = netlink.far(ifindex)?;
     let Some(peer) = peer.filter(|peer| peer.peer_ifindex == Some(own)) else {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
     };
-    if peer.xdp.is_some() || ethtool::gro(&netlink, &peer.name)? {
-        return Ok(false);
-    }
-    ethtool::set_gro(&netlink, &peer.name, true)?;
-    Ok(true)
+    Ok(peer.xdp.is_some() || ethtool::gro(&netlink, &peer.name)?)
 }
 
 fn path_text(path: &Path) -> String {

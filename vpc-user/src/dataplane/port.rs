@@ -2,8 +2,9 @@
 //! environments and uplinks have in common.
 
 use super::{
+    cause::Cause,
     netlink::{Interface, InterfaceKind, Netlink},
-    peer::{self, PeerError, PreparedPeer},
+    peer::PeerError,
     programs::{LinkKind, Programs, ProgramsError},
 };
 use crate::model::Hook;
@@ -132,6 +133,17 @@ pub enum PortError {
     /// The far end is not ready for redirected frames.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// What is to be done to the far end could not be given back after a crash.
+    #[error(
+        "what is to be done to the far end of {interface} cannot be noted ({}): try again, or ask \
+         for the hook tc", Cause(.source)
+    )]
+    Note {
+        /// Its name.
+        interface: String,
+        /// Why.
+        source: aya::maps::MapError,
+    },
     /// What runs on it could not outlive the agent.
     #[error(
         "no program can be attached to {interface}, because it cannot be pinned ({source}): the \
@@ -197,37 +209,6 @@ pub fn check(interface: &Interface, kind: LinkKind) -> Result<(), PortError> {
         }
         (LinkKind::Uplink, InterfaceKind::Nic | InterfaceKind::Virtual) => Ok(()),
     }
-}
-
-/// Puts XDP in front of the TC program of a link: prepares a veth's far end, attaches
-/// the program, and looks whether frames that are redirected into the interface leave
-/// it. Whatever fails, nothing is left of it.
-pub fn put_xdp_in_front(
-    programs: &mut Programs,
-    netlink: &mut Netlink,
-    (kind, index): (LinkKind, u32),
-    interface: &Interface,
-    netns: Option<&str>,
-) -> Result<Option<PreparedPeer>, PortError> {
-    let prepared = peer::prepare(netlink, interface, netns)?;
-    let attached = attach(programs, kind, index, Hook::Xdp, interface)
-        .and_then(|()| at(netlink, interface.ifindex, &interface.name));
-    let refused = match attached {
-        Ok(now) if now.xdp_features.is_some_and(|can| !can.takes_redirected()) => {
-            PortError::NoRedirect {
-                interface: interface.name.clone(),
-            }
-        }
-        Ok(_) => return Ok(prepared),
-        Err(error) => error,
-    };
-    if let Err(error) = programs.detach(kind, index, Hook::Xdp) {
-        tracing::warn!(interface = interface.name, %error, "an XDP program stays for now");
-    }
-    if let Some(peer) = &prepared {
-        peer::give_back(peer);
-    }
-    Err(refused)
 }
 
 /// Attaches the program of a hook and says what a refusal means.

@@ -5,9 +5,9 @@ use vpc_common::layout::{Link, NameKey, Uplink};
 use super::{
     Dataplane,
     apply::{Applied, StepError},
-    mirror::{Named, UPLINK_PEER},
+    mirror::Named,
     note::{NO_UPLINK, with_hook},
-    peer, port,
+    port::{self, PortError},
     programs::LinkKind,
     step::Step,
     tables::absent_is_fine,
@@ -47,16 +47,12 @@ impl Dataplane {
         }
         let interface = port::find(&mut self.netlink, interface)?;
         let link = (KIND, index);
-        let (programs, netlink) = (&mut self.programs, &mut self.netlink);
-        match port::put_xdp_in_front(programs, netlink, link, &interface, peer_netns) {
+        match self.put_xdp_in_front(link, &interface, peer_netns) {
             Ok(Some(peer)) => {
-                self.tables
-                    .names
-                    .insert(peer_key(index), peer.encode(), 0)?;
                 self.mirror.uplink_peers.insert(index, peer);
             }
             Ok(None) => {}
-            Err(refusal) if chosen => {
+            Err(refusal) if chosen && !matches!(refusal, PortError::Note { .. }) => {
                 let sentence = refusal.to_string();
                 tracing::info!(
                     interface = interface.name,
@@ -76,8 +72,10 @@ impl Dataplane {
     /// into an interface whose far end is not ready for it.
     pub(super) fn leave_xdp(&mut self, index: u32) -> Result<(), StepError> {
         self.flag_hook(index, Hook::Tc)?;
-        self.programs.detach(KIND, index, Hook::Xdp)?;
-        self.give_back_uplink_peer(index)
+        let peer = self.mirror.uplink_peers.get(&index).cloned();
+        self.take_xdp_away((KIND, index), peer.as_ref())?;
+        self.mirror.uplink_peers.remove(&index);
+        Ok(())
     }
 
     /// Brings an adopted uplink's flag in line with what runs on its interface: an
@@ -85,7 +83,9 @@ impl Dataplane {
     /// what it is to be.
     pub(super) fn settle_uplink(&mut self, index: u32, runs_xdp: bool) {
         let in_force = |uplink: &Named<Uplink>| uplink.value.has_xdp();
-        if self.mirror.uplinks.get(&index).is_none_or(in_force) == runs_xdp {
+        let is_whole = self.mirror.uplinks.get(&index).is_none_or(in_force) == runs_xdp;
+        // Not one whose far end was noted, and nothing else done.
+        if is_whole && (runs_xdp || !self.mirror.uplink_peers.contains_key(&index)) {
             return;
         }
         match self.leave_xdp(index) {
@@ -115,20 +115,14 @@ impl Dataplane {
         Ok(self.programs.detach(KIND, index, Hook::Tc)?)
     }
 
-    fn give_back_uplink_peer(&mut self, index: u32) -> Result<(), StepError> {
-        if let Some(peer) = self.mirror.uplink_peers.remove(&index) {
-            peer::give_back(&peer);
-            absent_is_fine(self.tables.names.remove(&peer_key(index)))?;
-        }
-        Ok(())
-    }
-
     /// Takes the programs off an uplink's interface and frees its index.
     pub(super) fn detach_uplink(&mut self, index: u32) -> Result<(), StepError> {
         self.detach_programs(index)?;
         self.tables.uplink_ports.set(index, 0)?;
         self.tables.uplinks.set(index, NO_UPLINK, 0)?;
-        self.give_back_uplink_peer(index)?;
+        let peer = self.mirror.uplink_peers.get(&index).cloned();
+        self.give_peer_back((KIND, index), peer.as_ref())?;
+        self.mirror.uplink_peers.remove(&index);
         let key = NameKey {
             kind: NameKey::UPLINK,
             index,
@@ -167,12 +161,5 @@ impl Dataplane {
             uplink = name,
             "the interface is gone; the uplink waits for a new one"
         );
-    }
-}
-
-fn peer_key(index: u32) -> NameKey {
-    NameKey {
-        kind: UPLINK_PEER,
-        index,
     }
 }
