@@ -452,12 +452,12 @@ impl Owner {
     /// Word of an interface that went away may still be on its way when another environment
     /// asks for its name.
     fn forget_dead(&mut self, request: &Request) {
-        let (name, interface) = match request {
-            Request::Attach(request) => (&request.name, &request.interface),
-            Request::AttachFunction(request) => (&request.name, &request.interface),
+        let name = match request {
+            Request::Attach(request) => &request.name,
+            Request::AttachFunction(request) => &request.name,
             _ => return,
         };
-        self.dataplane.detach_if_dead(name, interface);
+        self.dataplane.detach_if_dead(name);
         self.note_lost();
     }
 

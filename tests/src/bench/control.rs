@@ -2,9 +2,11 @@
 
 use std::{
     fmt::Write as _,
+    fs::File,
     io::{BufRead as _, BufReader, Write as _},
     net::UdpSocket,
-    os::unix::net::UnixStream,
+    os::unix::{fs::FileExt as _, net::UnixStream},
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -19,6 +21,7 @@ use crate::{
     burst,
     echo::{udp_exchange, udp_socket},
     functions::{Functions, network, tenant},
+    rules::Dice,
     sequence,
     topology::RESOURCE,
     world::ECHO,
@@ -153,6 +156,33 @@ fn large_state(figures: &mut Figures) {
         .expect("authorized");
     figures.sample("control.one_change_ms", milliseconds(start.elapsed()));
     figures.sample("control.grace_ms", grace_period());
+    let folder = functions.world.socket().with_file_name("disk");
+    let disk = disk_p99(&folder).expect("the disk of the store can be written");
+    figures.sample("control.disk_p99_us", disk);
+}
+
+/// The longest but for one in a hundred that the disk takes to have as much on it as an attach
+/// writes, microseconds: none is acknowledged before.
+fn disk_p99(path: &Path) -> std::io::Result<f64> {
+    const COMMITS: usize = 2_000;
+    const PAGES: u64 = 7;
+    const PAGE: u64 = 4_096;
+    const FILE: u64 = 1_024 * PAGE;
+    let file = File::create(path)?;
+    file.set_len(FILE)?;
+    let mut dice = Dice::new(7);
+    let mut taken = Vec::with_capacity(COMMITS);
+    for _ in 0..COMMITS {
+        let start = Instant::now();
+        for _ in 0..PAGES {
+            let page = dice.roll((FILE / PAGE) as usize) as u64;
+            file.write_all_at(&[7; PAGE as usize], page * PAGE)?;
+        }
+        file.sync_data()?;
+        taken.push(microseconds(start.elapsed()));
+    }
+    taken.sort_by(f64::total_cmp);
+    Ok(taken[COMMITS * 99 / 100])
 }
 
 /// How long the kernel takes to know that every program has ended that ran when it was

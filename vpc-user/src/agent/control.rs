@@ -2,6 +2,7 @@
 //! before it is acknowledged, and the data plane brought after it. What the data plane
 //! then reports is a command in turn, until nothing moves any more.
 
+mod committer;
 mod concerned;
 mod entries;
 mod environments;
@@ -10,12 +11,17 @@ mod flow_logs;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read as _,
+    sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use anyhow::Context as _;
 use serde_json::Value;
 
-use self::concerned::{Concerned, is_unsettled};
+use self::{
+    committer::Committer,
+    concerned::{Concerned, is_unsettled},
+};
 use crate::{
     control::{
         self, Account, ApiError, Caller, Change, Command, Context, Desired, Entropy, Id, Record,
@@ -63,7 +69,8 @@ pub enum ControlError {
 /// The state, where it is kept, and what it makes of the data plane.
 pub struct ControlPlane {
     state: State,
-    store: Box<dyn Store>,
+    store: Arc<dyn Store>,
+    committer: Committer,
     revision: Revision,
     settings: Settings,
     desired: Desired,
@@ -91,8 +98,9 @@ impl ControlPlane {
         config: &ControlConfig,
         host: &Config,
         directory: Directory,
-    ) -> Result<Self, StoreError> {
-        let store = RedbStore::open(&config.store)?;
+    ) -> anyhow::Result<Self> {
+        let store: Arc<dyn Store> = Arc::new(RedbStore::open(&config.store)?);
+        let committer = Committer::start(Arc::clone(&store)).context("start the store's thread")?;
         let (state, revision) = store.load()?;
         let settings = config.settings.clone();
         let unsettled = state.all::<Interface>().filter(|eni| is_unsettled(eni));
@@ -101,7 +109,8 @@ impl ControlPlane {
             desired: Desired::new(&state, host, settings.clone()),
             unsettled: unsettled.collect(),
             state,
-            store: Box::new(store),
+            store,
+            committer,
             revision,
             settings,
             idle: BTreeMap::new(),

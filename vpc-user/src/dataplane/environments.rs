@@ -74,6 +74,8 @@ impl Dataplane {
             }
         })?;
         let interface = port::find(&mut self.netlink, &request.interface)?;
+        // Word that the number's last interface is gone may still be on its way.
+        self.interface_gone(interface.ifindex);
         if let Some(holder) = self.holder(interface.ifindex) {
             return Err(AttachError::InterfaceTaken {
                 interface: interface.name,

@@ -41,7 +41,7 @@ impl Programs {
             self.put_filter(kind, ifindex)
         });
         if let Err(error) = made {
-            let own = self.own_program(kind);
+            let own = self.own.get(&kind).copied();
             remove(&mut self.filters, &self.links, &pin.name(), own)?;
             return Err(error);
         }
@@ -169,16 +169,9 @@ impl Programs {
         Some(info.id())
     }
 
-    /// The program that this agent puts on filters of a kind of link.
-    pub(super) fn own_program(&mut self, kind: LinkKind) -> Option<u32> {
-        let info = classifier(&mut self.ebpf, kind).ok()?.info().ok()?;
-        Some(info.id())
-    }
-
     /// Whether a program is that of a pin, whose file somebody may have removed.
-    pub(super) fn is_ours(&mut self, pin: Pin, program: u32) -> bool {
-        let known = [self.program_id(pin), self.own_program(pin.kind)];
-        known.contains(&Some(program))
+    pub(super) fn is_ours(&self, pin: Pin, program: u32) -> bool {
+        self.own.get(&pin.kind) == Some(&program) || self.program_id(pin) == Some(program)
     }
 }
 

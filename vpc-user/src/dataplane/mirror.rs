@@ -37,7 +37,7 @@ pub struct Named<T> {
 pub struct Attached {
     /// What people call it.
     pub name: String,
-    /// Name of its interface when it was attached or adopted.
+    /// Name of its interface, as far as it was looked up.
     pub interface: String,
     /// The entry.
     pub value: Environment,
@@ -80,18 +80,31 @@ pub struct Environments {
 }
 
 impl Environments {
-    /// From the generations of all indices; those above 0 have been used.
-    pub fn new(generations: Vec<u32>) -> Self {
+    /// From the generations of all indices, of which those above 0 have been used, and those
+    /// that are attached.
+    pub fn new(generations: Vec<u32>, attached: BTreeMap<u32, Attached>) -> Self {
         let fresh = generations
             .iter()
             .rposition(|generation| *generation != 0)
             .map_or(0, |at| at + 1);
-        let returned = (0..fresh as u32).collect();
+        let fresh = fresh as u32;
+        let is_returned = |index: &u32| !attached.contains_key(index);
+        let name = |(index, one): (&u32, &Attached)| (one.name.clone(), *index);
+        let ifindex = |(index, one): (&u32, &Attached)| (one.value.ifindex, *index);
         Self {
+            returned: (0..fresh).filter(is_returned).collect(),
+            by_name: attached.iter().map(name).collect(),
+            by_ifindex: attached.iter().map(ifindex).collect(),
+            entries: attached,
             generations,
-            fresh: fresh as u32,
-            returned,
-            ..Default::default()
+            fresh,
+        }
+    }
+
+    /// Takes note of what the interfaces are called, which the tables do not tell.
+    pub fn name_interfaces(&mut self, name: impl Fn(u32) -> String) {
+        for attached in self.entries.values_mut() {
+            attached.interface = name(attached.value.ifindex);
         }
     }
 
@@ -99,8 +112,9 @@ impl Environments {
     pub fn insert(&mut self, index: u32, attached: Attached) {
         if index == self.fresh {
             self.fresh += 1;
-        } else {
-            self.returned.retain(|returned| *returned != index);
+        } else if let Some(at) = self.returned.iter().position(|other| *other == index) {
+            // Which is the first, unless somebody chose another.
+            self.returned.remove(at);
         }
         self.generations[index as usize] = attached.value.generation;
         self.by_name.insert(attached.name.clone(), index);
@@ -265,7 +279,7 @@ fn read_named<T: aya::Pod>(
 fn read_environments(tables: &Tables, known: &Known) -> Result<Environments, MapError> {
     let values: Vec<Environment> = tables.environments.iter().collect::<Result<_, _>>()?;
     let generations = values.iter().map(|value| value.generation).collect();
-    let mut environments = Environments::new(generations);
+    let mut environments = BTreeMap::new();
     for (index, value) in (0..).zip(values) {
         if value.ifindex == 0 {
             continue;
@@ -274,7 +288,7 @@ fn read_environments(tables: &Tables, known: &Known) -> Result<Environments, Map
         let peer = known.get(&(ENVIRONMENT_PEER, index));
         let attached = Attached {
             name: name.map_or_else(|| index.to_string(), |name| names::text(name)),
-            interface: super::interface_name(value.ifindex),
+            interface: String::new(),
             value,
             peer: peer.map(PreparedPeer::decode),
             peer_netns_id: None,
@@ -282,7 +296,7 @@ fn read_environments(tables: &Tables, known: &Known) -> Result<Environments, Map
         };
         environments.insert(index, attached);
     }
-    Ok(environments)
+    Ok(Environments::new(generations, environments))
 }
 
 #[cfg(test)]
@@ -315,7 +329,7 @@ mod tests {
 
     #[test]
     fn never_used_indices_come_first_then_the_longest_unused() {
-        let mut environments = Environments::new(vec![0; 3]);
+        let mut environments = Environments::new(vec![0; 3], BTreeMap::new());
         for (name, ifindex) in [("a", 10), ("b", 11)] {
             let (index, generation) = environments.free_index().expect("free");
             environments.insert(index, attached(name, ifindex, generation + 1));
@@ -329,15 +343,15 @@ mod tests {
 
     #[test]
     fn a_full_table_has_no_index() {
-        let mut environments = Environments::new(vec![0]);
+        let mut environments = Environments::new(vec![0], BTreeMap::new());
         environments.insert(0, attached("a", 1, 1));
         assert_eq!(environments.free_index(), None);
     }
 
     #[test]
     fn adoption_knows_used_and_attached_indices_apart() {
-        let mut environments = Environments::new(vec![3, 0, 5, 0]);
-        environments.insert(2, attached("c", 7, 5));
+        let adopted = BTreeMap::from([(2, attached("c", 7, 5))]);
+        let mut environments = Environments::new(vec![3, 0, 5, 0], adopted);
         assert_eq!(environments.by_ifindex(7), Some(2));
         assert_eq!(environments.by_name("c"), Some(2));
         assert_eq!(environments.free_index(), Some((3, 0)));

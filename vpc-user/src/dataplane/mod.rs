@@ -224,7 +224,8 @@ impl Dataplane {
             dir: pin_dir.into(),
             source,
         };
-        let (mut mirror, environments) = mirror::read(&tables).map_err(unreadable)?;
+        let (mut mirror, mut environments) = mirror::read(&tables).map_err(unreadable)?;
+        environments.name_interfaces(interface_name);
         let policies = Policies::adopt(&tables.shared, &mut mirror);
         let policies = policies.map_err(|source| OpenError::Socket {
             what: "map of maps, not a",

@@ -117,15 +117,10 @@ impl Dataplane {
     }
 
     /// Gives an environment up whose interface is gone, of which word may still be on its
-    /// way: its name and its interface's may be asked for again.
-    pub fn detach_if_dead(&mut self, name: &ObjectName, interface: &str) {
-        let named = self.environments.by_name(name.as_str());
-        let same = self.netlink.by_name(interface).ok().flatten();
-        let on_same = same.and_then(|found| self.environments.by_ifindex(found.ifindex));
-        for index in [named, on_same].into_iter().flatten() {
-            if self.environments.get(index).is_some() {
-                self.give_up_if_dead(LinkKind::Environment, index);
-            }
+    /// way: its name may be asked for again.
+    pub fn detach_if_dead(&mut self, name: &ObjectName) {
+        if let Some(index) = self.environments.by_name(name.as_str()) {
+            self.give_up_if_dead(LinkKind::Environment, index);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The kernel programs and the links that keep them running without an agent.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -114,6 +114,8 @@ impl ProgramsError {
 /// The loaded programs, and where they run.
 pub struct Programs {
     pub(super) ebpf: Ebpf,
+    /// Numbers of the TC programs, which tell this agent's filters from others'.
+    pub(super) own: BTreeMap<LinkKind, u32>,
     pub(super) links: PathBuf,
     /// How new TC programs are attached.
     tc: TcAttachment,
@@ -128,11 +130,14 @@ impl Programs {
     /// Loads every program; links are pinned in the folder `links`.
     pub fn load(mut ebpf: Ebpf, links: PathBuf, tc: TcAttachment) -> Result<Self, ProgramsError> {
         let refused = |name| move |error| refusal(name, &error);
+        let mut own = BTreeMap::new();
         for kind in LinkKind::ALL {
             let name = program_of(kind, Hook::Xdp);
             xdp(&mut ebpf, kind)?.load().map_err(refused(name))?;
             let name = program_of(kind, Hook::Tc);
-            classifier(&mut ebpf, kind)?.load().map_err(refused(name))?;
+            let program = classifier(&mut ebpf, kind)?;
+            program.load().map_err(refused(name))?;
+            own.insert(kind, program.info().map_err(refused(name))?.id());
         }
         for name in [program::SWEEP, program::COUNT_DROP] {
             let found = ebpf.program_mut(name).ok_or(ProgramsError::Missing(name))?;
@@ -144,6 +149,7 @@ impl Programs {
         let pins = pinned(&links).collect();
         Ok(Self {
             ebpf,
+            own,
             links,
             tc,
             filters: Filters::open()?,
@@ -352,7 +358,7 @@ impl Programs {
 
     /// Takes a hook's program off its interface, at once. Fine if it is off already.
     pub fn detach(&mut self, kind: LinkKind, index: u32, hook: Hook) -> Result<(), ProgramsError> {
-        let own = self.own_program(kind);
+        let own = self.own.get(&kind).copied();
         for pin in self.pins_of(kind, index, hook) {
             remove(&mut self.filters, &self.links, &pin.name(), own)?;
             self.pins.remove(&pin);

@@ -1,7 +1,5 @@
 //! Environments of functions: in the state, on disk, and in the data plane.
 
-use std::{panic::resume_unwind, thread};
-
 use super::{ControlError, ControlPlane, brings_forward, context, entries::enter_environment};
 use crate::{
     control::{
@@ -37,12 +35,14 @@ impl ControlPlane {
             None => None,
         };
         let changes = transaction.changes();
-        let (kept, attached) = beside(
-            || self.store.commit(self.revision, &changes),
-            || attachment.map(|attachment| dataplane.finish(attachment)),
-        );
-        match kept {
-            Ok(revision) => self.revision = revision,
+        let (kept, attached) = self.committer.commit_beside(self.revision, changes, || {
+            attachment.map(|attachment| dataplane.finish(attachment))
+        });
+        let changes = match kept {
+            Ok((revision, changes)) => {
+                self.revision = revision;
+                changes
+            }
             Err(error) => {
                 drop(transaction);
                 if let Some(Ok(_)) = attached
@@ -52,7 +52,7 @@ impl ControlPlane {
                 }
                 return Err(error.into());
             }
-        }
+        };
         transaction.commit();
         self.due_is_old |= brings_forward(&changes);
         self.follow(dataplane, changes);
@@ -167,20 +167,6 @@ impl ControlPlane {
             ends_flows: vpc_of(is_in).is_none() || vpc_of(is_in) != vpc_of(is_to_be_in.as_str()),
         })
     }
-}
-
-/// Does one thing in a thread of its own while it does the other; one after the other if no
-/// thread is to be had.
-fn beside<T: Send, U>(aside: impl Fn() -> T + Copy + Send, here: impl FnOnce() -> U) -> (T, U) {
-    thread::scope(|scope| {
-        let running = thread::Builder::new().spawn_scoped(scope, aside);
-        let done = here();
-        let other = match running {
-            Ok(running) => running.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            Err(_) => aside(),
-        };
-        (other, done)
-    })
 }
 
 impl From<&FunctionAttachRequest> for AttachEnvironment {
