@@ -12,7 +12,7 @@ use tests::{
     plan::Plan,
     tap::Tap,
     topology::INSIDE,
-    wait::{PATIENCE, eventually},
+    wait::{PATIENCE, eventually, find},
     world::{ECHO, HTTP, World, outbound},
 };
 use vpc_common::drop::DropReason;
@@ -146,15 +146,21 @@ fn a_half_closed_connection_still_carries_the_answer() {
 #[test]
 fn a_new_connection_on_a_closed_tuple_keeps_its_outside_port() {
     let world = World::start(Plan::blue(1));
+    let connect = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
+        socket.set_reuse_address(true).expect("reuse");
+        let from = std::net::SocketAddrV4::new(INSIDE, 5_555);
+        socket.bind(&from.into()).expect("bind");
+        match socket.connect_timeout(&HTTP.into(), PATIENCE) {
+            // The last acknowledgement for the socket before is on its way.
+            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => None,
+            connected => Some(connected.map(|()| socket)),
+        }
+    };
     let fetch = || {
         world.env(0).run(|| {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
-            socket.set_reuse_address(true).expect("reuse");
-            let from = std::net::SocketAddrV4::new(INSIDE, 5_555);
-            socket.bind(&from.into()).expect("bind");
-            socket
-                .connect_timeout(&HTTP.into(), PATIENCE)
-                .expect("connect");
+            let socket = find(PATIENCE, connect).expect("the tuple is given back");
+            let socket = socket.expect("connected");
             http::whoami_on(socket.into()).expect("fetch").peer
         })
     };

@@ -132,14 +132,12 @@ impl Audit<'_> {
             let ports = self.tables.ports(table);
             self.found.same(table, &ports, &attached);
         }
-        let kept = self
-            .functions
-            .get("environment")
-            .into_iter()
-            .map(|one| one.id);
-        let listed = self.list.iter().map(|one| one.name.clone());
-        let (kept, listed): (BTreeSet<_>, BTreeSet<_>) = (kept.collect(), listed.collect());
-        self.found.same("environments of the store", &kept, &listed);
+        let kept = self.functions.get("environment").into_iter();
+        let kept = kept.map(|one| (one.id, one.resource["EniGroup"].as_str().map(str::to_owned)));
+        let list = self.list.iter();
+        let listed = list.map(|one| (one.name.clone(), Some(one.group.clone())));
+        let (kept, listed): (BTreeMap<_, _>, BTreeMap<_, _>) = (kept.collect(), listed.collect());
+        self.found.same("groups of environments", &listed, &kept);
     }
 
     fn uplinks(&mut self) {

@@ -15,8 +15,8 @@ use vpc_user::{
 pub const TENANTS: [&str; 2] = ["blue", "green"];
 /// Environments of each; the first one is left alone.
 pub const ENVIRONMENTS: usize = 4;
-/// What functions that come and go are attached to: subnet and security groups. The
-/// function that stays has the key (`a`, `web`).
+/// What functions that come and go are attached to, each first to that of its number: subnet
+/// and security groups. The function that stays has the key (`a`, `web`).
 pub const KEYS: [(&str, &[&str]); 3] = [("b", &["web"]), ("a", &["web", "more"]), ("b", &["more"])];
 /// The port that a security group allows, or not.
 pub const ALLOWED: u16 = 9;
@@ -39,8 +39,8 @@ pub struct Model {
     pub environments: BTreeMap<String, String>,
     /// Environments whose hook is to be XDP.
     pub xdp: BTreeSet<String>,
-    /// Functions that come and go.
-    pub functions: BTreeSet<String>,
+    /// Functions that come and go, and which of [`KEYS`] they have.
+    pub functions: BTreeMap<String, usize>,
     /// Rules by tenant.
     pub rules: BTreeMap<String, Rules>,
 }
@@ -56,6 +56,8 @@ pub enum Wish {
     Hook(String, HookWish),
     /// A function of a tenant and key: a new ENI.
     Create(&'static str, usize),
+    /// A function: another ENI, to which its environments go.
+    Update(String, usize),
     /// A function: its ENI goes, and its environments with it.
     Delete(String),
     /// The security group of a tenant, by a call.
@@ -75,6 +77,7 @@ impl Wish {
             Self::Hook(_, HookWish::Xdp) => "raise",
             Self::Hook(..) => "lower",
             Self::Create(..) => "create",
+            Self::Update(..) => "update",
             Self::Delete(_) => "delete",
             Self::Allow(..) => "allow",
             Self::Deny(..) => "deny",
@@ -149,7 +152,8 @@ impl Model {
         for function in functions.get("function") {
             let name = function.name.expect("a function has a name");
             if !TENANTS.contains(&name.as_str()) {
-                model.functions.insert(name);
+                let key = key_of(functions, &name);
+                model.functions.insert(name, key);
             }
         }
         for tenant in TENANTS {
@@ -177,7 +181,10 @@ impl Model {
             Wish::Detach(name) => drop(after.environments.remove(name)),
             Wish::Hook(name, HookWish::Xdp) => drop(after.xdp.insert(name.clone())),
             Wish::Hook(name, _) => drop(after.xdp.remove(name)),
-            Wish::Create(tenant, key) => drop(after.functions.insert(function_of(tenant, *key))),
+            Wish::Create(tenant, key) => {
+                after.functions.insert(function_of(tenant, *key), *key);
+            }
+            Wish::Update(name, key) => drop(after.functions.insert(name.clone(), *key)),
             Wish::Delete(name) => {
                 after.functions.remove(name);
                 after.environments.retain(|_, function| function != name);
@@ -193,7 +200,7 @@ impl Model {
         let tenant = *dice.pick(&TENANTS);
         let rules = self.rules[tenant];
         // Environments come and go most of all.
-        match dice.roll(9) {
+        match dice.roll(10) {
             0 => Wish::Allow(tenant, !rules.allows),
             1 => Wish::Deny(tenant, !rules.denies),
             2 => {
@@ -201,12 +208,16 @@ impl Model {
                 let allows = rules.allows != dice.one_in(2);
                 Wish::Apply(tenant, Rules { allows, denies })
             }
-            3 | 4 => {
+            3..=5 => {
                 let key = dice.roll(KEYS.len());
                 let name = function_of(tenant, key);
-                match self.functions.contains(&name) {
-                    true => Wish::Delete(name),
-                    false => Wish::Create(tenant, key),
+                match self.functions.get(&name) {
+                    None => Wish::Create(tenant, key),
+                    Some(_) if dice.one_in(3) => Wish::Delete(name),
+                    Some(has) => {
+                        let other = (has + dice.between(1, KEYS.len() - 1)) % KEYS.len();
+                        Wish::Update(name, other)
+                    }
                 }
             }
             _ => {
@@ -226,7 +237,7 @@ impl Model {
                         false => Wish::Detach(name),
                     };
                 }
-                let of_tenant = self.functions.iter().filter(|one| tenant_of(one) == tenant);
+                let of_tenant = self.functions.keys().filter(|one| tenant_of(one) == tenant);
                 let mut runs: Vec<String> = of_tenant.cloned().collect();
                 runs.push(tenant.to_owned());
                 Wish::Attach(index, dice.pick(&runs).clone())
@@ -276,20 +287,16 @@ pub fn request(functions: &Functions, wish: &Wish) -> Request {
             hook: *hook,
             netns: None,
         },
-        Wish::Create(tenant, key) => {
-            let (subnet, groups) = KEYS[*key];
-            let groups: Vec<String> = groups
-                .iter()
-                .map(|group| id("security-group", &format!("{tenant}-{group}")))
-                .collect();
-            let subnets = [id("subnet", &format!("{tenant}-{subnet}"))];
-            control(json!({
-                "Service": "lambda", "Action": "CreateFunction",
-                "FunctionName": function_of(tenant, *key),
-                "Role": id("role", tenant),
-                "VpcConfig": { "SubnetIds": subnets, "SecurityGroupIds": groups },
-            }))
-        }
+        Wish::Create(tenant, key) => control(json!({
+            "Service": "lambda", "Action": "CreateFunction",
+            "FunctionName": function_of(tenant, *key),
+            "Role": id("role", tenant),
+            "VpcConfig": vpc_config(functions, tenant, *key),
+        })),
+        Wish::Update(name, key) => control(json!({
+            "Service": "lambda", "Action": "UpdateFunctionConfiguration", "FunctionName": name,
+            "VpcConfig": vpc_config(functions, tenant_of(name), *key),
+        })),
         Wish::Delete(name) => control(json!({
             "Service": "lambda", "Action": "DeleteFunction", "FunctionName": name,
         })),
@@ -321,6 +328,33 @@ pub fn request(functions: &Functions, wish: &Wish) -> Request {
             dry_run: false,
         },
     }
+}
+
+/// What a function with a key is attached to.
+fn vpc_config(functions: &Functions, tenant: &str, key: usize) -> Value {
+    let (subnet, groups) = KEYS[key];
+    let groups = groups.iter().map(|group| format!("{tenant}-{group}"));
+    let mut groups: Vec<String> = groups
+        .map(|group| functions.one("security-group", &group).id)
+        .collect();
+    groups.sort();
+    let subnet = functions.one("subnet", &format!("{tenant}-{subnet}")).id;
+    json!({ "SubnetIds": [subnet], "SecurityGroupIds": groups })
+}
+
+/// The key that a function has.
+fn key_of(functions: &Functions, name: &str) -> usize {
+    let mut shown = functions.function(name)["VpcConfig"].clone();
+    let groups = shown["SecurityGroupIds"].as_array_mut();
+    let groups = groups.expect("a function has security groups");
+    groups.sort_by_key(|group| text(group));
+    let members = ["SubnetIds", "SecurityGroupIds"];
+    let is_it = |key: &usize| {
+        let wanted = vpc_config(functions, tenant_of(name), *key);
+        members.iter().all(|member| wanted[member] == shown[member])
+    };
+    let key = (0..KEYS.len()).find(is_it);
+    key.unwrap_or_else(|| panic!("{name} is attached to {shown}"))
 }
 
 fn control(action: Value) -> Request {

@@ -60,7 +60,9 @@ pub struct Rig {
 impl Rig {
     /// A world with its functions, an environment of each tenant attached and talking.
     pub fn start(seed: u64) -> Self {
-        let functions = Functions::start_as(&TENANTS, ENVIRONMENTS, "", |plan| {
+        // Flows of an ENI that its function has left hold it up no longer.
+        let keys = "drain_secs = 1\n";
+        let functions = Functions::start_as(&TENANTS, ENVIRONMENTS, keys, |plan| {
             plan.flows = 65_536;
             plan.environment_limit = 64;
             plan.eni_limit = 32;
@@ -110,6 +112,7 @@ impl Rig {
                 Wish::Attach(1, "blue-0".to_owned()),
                 Wish::Hook("blue-1".to_owned(), HookWish::Xdp),
                 Wish::Hook("blue-1".to_owned(), HookWish::Auto),
+                Wish::Update("blue-0".to_owned(), 1),
                 Wish::Allow("blue", yes),
                 Wish::Deny("blue", yes),
                 Wish::Apply("green", rules),
