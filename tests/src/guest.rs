@@ -119,7 +119,7 @@ impl Guest {
         let mut child = qemu.spawn().expect("start QEMU (run `cargo xtask setup`)");
         let commands = child.stdin.take().expect("its input is piped");
         let lines = read_lines(child.stdout.take().expect("its output is piped"));
-        let guest = Self {
+        let mut guest = Self {
             child,
             commands,
             lines,
@@ -192,7 +192,7 @@ impl Guest {
 
     /// What the guest writes until it says how the command ended.
     fn watch(
-        &self,
+        &mut self,
         command: &str,
         patience: Duration,
         mut look: impl FnMut(&str),
@@ -206,8 +206,12 @@ impl Guest {
                         continue;
                     }
                 },
-                Err(RecvTimeoutError::Timeout) => "does not end",
-                Err(RecvTimeoutError::Disconnected) => "is not answered: QEMU is gone",
+                Err(RecvTimeoutError::Timeout) => "does not end".to_owned(),
+                // By a signal if it is QEMU that failed, and not its guest.
+                Err(RecvTimeoutError::Disconnected) => match self.child.wait() {
+                    Ok(status) => format!("is not answered: QEMU has ended ({status})"),
+                    Err(error) => format!("is not answered: QEMU is gone ({error})"),
+                },
             };
             return Err(format!(
                 "`{command}` in the guest {why}\n--- guest ---\n{}",

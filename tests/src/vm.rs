@@ -71,9 +71,16 @@ impl Options {
 /// error. What goes wrong on one is in its outcome.
 pub fn run(options: &Options) -> Vec<Outcome> {
     let programs = options.chosen();
-    let on = |folder: &PathBuf| match Kernel::of(folder.clone()) {
-        Ok(kernel) => on_kernel(&kernel, &programs, &options.runner),
-        Err(error) => Outcome::failed(folder.display().to_string(), error),
+    let on = |folder: &PathBuf| {
+        let outcome = match Kernel::of(folder.clone()) {
+            Ok(kernel) => on_kernel(&kernel, &programs, &options.runner),
+            Err(error) => Outcome::failed(folder.display().to_string(), error),
+        };
+        if let Some(problem) = &outcome.problem {
+            // With the last words of the kernel, for which a table has no room.
+            eprintln!("{}: {problem}", outcome.kernel);
+        }
+        outcome
     };
     options.kernels.iter().map(on).collect()
 }

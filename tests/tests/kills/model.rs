@@ -347,7 +347,7 @@ fn key_of(functions: &Functions, name: &str) -> usize {
     let mut shown = functions.function(name)["VpcConfig"].clone();
     let groups = shown["SecurityGroupIds"].as_array_mut();
     let groups = groups.expect("a function has security groups");
-    groups.sort_by_key(|group| text(group));
+    groups.sort_by_key(text);
     let members = ["SubnetIds", "SecurityGroupIds"];
     let is_it = |key: &usize| {
         let wanted = vpc_config(functions, tenant_of(name), *key);
