@@ -1,6 +1,6 @@
 //! What a killed agent may leave on the host: processes and locks.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use tests::wait::{PATIENCE, eventually};
 
@@ -54,10 +54,15 @@ pub fn assert_holds(pid: u32, path: &Path) {
     let inode = format!("{major:02x}:{minor:02x}:{}", file.ino());
     let locks = fs::read_to_string("/proc/locks").expect("the locks");
     let of_file = |line: &&str| line.split_whitespace().any(|word| word == inode);
-    let holders: Vec<u32> = locks
+    // A list that changes while it is read has lines twice.
+    let holders: BTreeSet<u32> = locks
         .lines()
         .filter(of_file)
         .filter_map(|line| line.split_whitespace().nth(4)?.parse().ok())
         .collect();
-    assert_eq!(holders, [pid], "who has locked {path:?}:\n{locks}");
+    assert_eq!(
+        holders,
+        BTreeSet::from([pid]),
+        "who has locked {path:?}:\n{locks}"
+    );
 }
