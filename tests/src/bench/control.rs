@@ -156,8 +156,8 @@ fn large_state(figures: &mut Figures) {
         .expect("authorized");
     figures.sample("control.one_change_ms", milliseconds(start.elapsed()));
     figures.sample("control.grace_ms", grace_period());
-    let folder = functions.world.socket().with_file_name("disk");
-    let disk = disk_p99(&folder).expect("the disk of the store can be written");
+    let file = functions.world.socket().with_file_name("disk");
+    let disk = disk_p99(&file).expect("the disk of the store can be written");
     figures.sample("control.disk_p99_us", disk);
 }
 

@@ -12,19 +12,27 @@ use vpc_common::{
     drop::DropReason,
     layout::{DropKey, NAME_LEN, NameKey, Owner, name},
 };
+use vpc_user::model::EnvironmentInfo;
 
 use crate::{audit, model::TENANTS, tables::Tables};
 
 /// An index that nobody has.
 const INDEX: u32 = 5;
 
-#[test]
-fn what_is_left_of_an_attach_by_half_is_cleared_at_the_start() {
-    let mut functions = Functions::start(&TENANTS, 2, "");
+/// A world of so many environments for each tenant, of which the first is attached, without its
+/// agent.
+fn attached_and_killed(environments: usize) -> (Functions, EnvironmentInfo) {
+    let mut functions = Functions::start(&TENANTS, environments, "");
     functions.apply(&TENANTS.map(tenant).concat());
     TENANTS.iter().for_each(|name| functions.await_active(name));
     let attached = functions.attach(0, "blue");
     functions.world.stop_agent(Signal::SIGKILL);
+    (functions, attached)
+}
+
+#[test]
+fn what_is_left_of_an_attach_by_half_is_cleared_at_the_start() {
+    let (mut functions, attached) = attached_and_killed(2);
     let world = &functions.world;
     let tables = Tables(world.pins().join("maps"));
 
@@ -65,11 +73,7 @@ fn what_is_left_of_an_attach_by_half_is_cleared_at_the_start() {
 /// The far end is noted and GRO is on there, and no XDP is in front.
 #[test]
 fn what_is_left_of_a_change_of_hook_by_half_is_given_back_at_the_start() {
-    let mut functions = Functions::start(&TENANTS, 1, "");
-    functions.apply(&TENANTS.map(tenant).concat());
-    TENANTS.iter().for_each(|name| functions.await_active(name));
-    let attached = functions.attach(0, "blue");
-    functions.world.stop_agent(Signal::SIGKILL);
+    let (mut functions, attached) = attached_and_killed(1);
     let world = &functions.world;
     let environment = &world.environments()[0];
     let namespace = format!("/run/netns/{}", environment.netns.name());

@@ -75,7 +75,9 @@ impl Dataplane {
         })?;
         let interface = port::find(&mut self.netlink, &request.interface)?;
         // Word that the number's last interface is gone may still be on its way.
-        self.interface_gone(interface.ifindex);
+        if let Some(index) = self.environments.by_ifindex(interface.ifindex) {
+            self.give_up_if_dead(LinkKind::Environment, index);
+        }
         if let Some(holder) = self.holder(interface.ifindex) {
             return Err(AttachError::InterfaceTaken {
                 interface: interface.name,

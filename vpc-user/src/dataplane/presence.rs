@@ -135,7 +135,7 @@ impl Dataplane {
         }
     }
 
-    fn give_up_if_dead(&mut self, kind: LinkKind, index: u32) {
+    pub(super) fn give_up_if_dead(&mut self, kind: LinkKind, index: u32) {
         if !self.is_there(kind, index) {
             self.give_up(kind, index);
         }
