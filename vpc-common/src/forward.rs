@@ -16,7 +16,7 @@ use crate::{
     flow::{self, Moment, NewFlow, Opened},
     judge::Refused,
     layout::{Eni, Environment, FlowKey, Link, Owner, Slot, Stat, Uplink},
-    offload::{Checksum, OnWire},
+    offload::{self, Checksum, OnWire},
     packet::Packet,
     rewrite::{self, Rewrite},
     state::{self, Direction, TCP, UDP},
@@ -191,7 +191,10 @@ impl<'t, T: Tables> From<'t, T> {
     /// The IPv4 header, sent by the environment itself.
     #[inline(always)]
     fn parse<P: Packet>(&self, packet: &P) -> Step<ipv4::View> {
-        let ip = ipv4::parse(packet, ethernet::LEN)?;
+        let ip = match ipv4::parse(packet, ethernet::LEN) {
+            Err(_) if self.is_uncut(packet) => return Err(Verdict::PASS),
+            parsed => parsed?,
+        };
         if ip.source != self.environment.address.v4() {
             return Err(DropReason::SourceSpoofed.into());
         }
@@ -199,6 +202,11 @@ impl<'t, T: Tables> From<'t, T> {
             return Err(DropReason::ChecksumMisplaced.into());
         }
         Ok(ip)
+    }
+
+    #[inline(always)]
+    fn is_uncut<P: Packet>(&self, packet: &P) -> bool {
+        offload::is_uncut(packet, self.environment.mtu as u32)
     }
 
     #[inline(always)]

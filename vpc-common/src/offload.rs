@@ -3,8 +3,9 @@
 //! TC sees and XDP does not.
 
 use crate::{
+    packet::Packet,
     state::{TCP, UDP},
-    wire::ipv4,
+    wire::{ethernet, ipv4},
 };
 
 /// Offset of the checksum in a TCP header.
@@ -24,6 +25,16 @@ pub struct Segments {
 impl Segments {
     /// The packet leaves as it is.
     pub const NONE: Self = Self { size: 0, count: 0 };
+}
+
+/// Whether a packet is longer than a frame of its link, whose MTU is given, on a hook that
+/// does not see the marks: a super-packet that was on its way when the program came and the
+/// stack stopped to make them. Of such a one XDP sees the first page at most, and not where
+/// it will be cut, so it is left to TC. Asked of what would be refused only, because it
+/// costs a call.
+#[inline(always)]
+pub fn is_uncut<P: Packet>(packet: &P, mtu: u32) -> bool {
+    !packet.sees_marks() && packet.len() > ethernet::LEN + mtu as usize
 }
 
 /// Where a device is to finish a checksum: from which byte of the frame on it sums,

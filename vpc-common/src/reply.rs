@@ -12,7 +12,7 @@ use crate::{
     layout::{
         EniKey, EniRef, Environment, FlowRef, Fragment, Link, NextHopKey, Owner, Slot, Stat, Uplink,
     },
-    offload::{Checksum, OnWire},
+    offload::{self, Checksum, OnWire},
     packet::Packet,
     pool, quoted,
     rewrite::{self, Rewrite},
@@ -165,6 +165,7 @@ impl<'t, T: Tables> From<'t, T> {
     ) -> Verdict {
         let ip = match ipv4::parse(packet, ethernet::LEN) {
             Ok(ip) => ip,
+            Err(_) if self.is_uncut(packet) => return Verdict::PASS,
             Err(reason) => return self.not_ours(reason),
         };
         let address = Addr::from_v4(ip.destination);
@@ -222,11 +223,19 @@ impl<'t, T: Tables> From<'t, T> {
             self.tables.judge_again(slot);
             return Ok(Verdict::OPEN);
         }
+        if self.is_uncut(packet) {
+            return Ok(Verdict::PASS);
+        }
         let way = self.way(packet, slot)?;
         let on_wire = OnWire::of(packet.segments(), ip, transport.header_len);
         self.check_size(packet, ip, on_wire.largest, &way)?;
         // It has shrunk meanwhile: the interface's MTU was raised.
         Err(DropReason::FlowSetupRace.into())
+    }
+
+    #[inline(always)]
+    fn is_uncut<P: Packet>(&self, packet: &P) -> bool {
+        offload::is_uncut(packet, self.uplink.mtu)
     }
 
     /// What is for no ENI: the host's own traffic on a shared uplink.

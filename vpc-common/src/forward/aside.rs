@@ -44,6 +44,7 @@ impl<'t, T: Tables> From<'t, T> {
         let ip = self.parse(packet)?;
         match what {
             Aside::OTHER => self.other(packet, &ip),
+            Aside::TOO_BIG if self.is_uncut(packet) => Ok(Verdict::PASS),
             Aside::TOO_BIG => {
                 let error = Error::fragmentation_needed(step.argument() as u16);
                 Ok(self.error(packet, &ip, error, DropReason::FragmentationNeeded))

@@ -3,6 +3,7 @@
 
 use super::checksums::data_for_zero;
 use crate::{
+    drop::DropReason,
     layout::{Environment, Stat, Uplink},
     packet_table::{
         Action, Conn, Counter, In,
@@ -91,6 +92,30 @@ cases! {
         run.forwards(&conn, &conn.udp(&out).sum(Sum::HalfMade), &COMPLETED);
         let back = data_for_zero(|data| run.inward(&conn, &conn.udp_back(run, data)));
         run.replies(&conn, &conn.udp_back(run, &back).sum(Sum::HalfMade), &COMPLETED);
+    }
+
+    fn a_super_packet_that_was_on_its_way_before_xdp_is_left_to_tc(run) {
+        let conn = Conn::new_tcp(0, 40_000);
+        run.establish(&conn);
+        for len in [1_461, 2_900] {
+            let out = conn.tcp("PA", 1_001, 5_001, &payload(len)).frame();
+            let back = conn.tcp_back(run, "PA", 5_001, 1_001, &payload(len)).frame();
+            for (link, frame) in [(conn.link(), out), (conn.uplink(), back)] {
+                run.passes(link, &frame);
+                // As if its end were out of sight.
+                run.passes(link, &frame[..frame.len().min(2_000)]);
+            }
+        }
+        // No longer than a frame, it is what it is.
+        let about = conn.tcp("PA", 1_001, 5_001, &payload(1_460)).frame();
+        let (ran, _) = run.send(conn.link(), &about);
+        assert_eq!(ran.action, Action::Redirect, "told that it is too long");
+        let cut = &about[..about.len() - 1];
+        run.drops(conn.link(), cut, conn.owner(), DropReason::Ipv4Malformed);
+        let stray = Conn::new_tcp(0, 40_001).tcp("S", 1, 0, &payload(2_900)).frame();
+        let opening = run.opening(&Conn::new_tcp(0, 40_001), 0);
+        let (ran, moved) = run.send(conn.link(), &stray);
+        assert_eq!((ran.action, moved), (Action::Pass, opening.into_iter().collect()));
     }
 
     fn what_leaves_by_an_uplink_without_xdp_is_left_to_tc(run) {
