@@ -27,6 +27,7 @@ pub mod sequence;
 pub mod tap;
 pub mod topology;
 pub mod tun;
+pub mod under_way;
 pub mod vm;
 pub mod vpc;
 pub mod wait;

@@ -19,6 +19,7 @@ use tests::{
     rules::Dice,
     tap::{Tap, Watch},
     topology::{INTERFACE, RESOURCE, eni},
+    under_way,
     wait::PATIENCE,
     world::{ECHO, World},
 };
@@ -40,8 +41,6 @@ const SOCKETS: usize = 8;
 const BURST: usize = 32;
 /// Between one burst and the next.
 const PACE: Duration = Duration::from_millis(2);
-/// What is under way on a link whose program is gone arrives meanwhile.
-const UNDER_WAY: Duration = Duration::from_millis(5);
 const MAGIC: [u8; 4] = *b"tell";
 
 /// Whose datagram it is.
@@ -201,7 +200,8 @@ fn forge(audit: &Audit, seed: u64) {
 fn recycle(world: &World, audit: &Audit, index: usize) {
     let (name, link) = (&world.environments()[index].name, &audit.links[index]);
     world.detach(name).expect("detach");
-    thread::sleep(UNDER_WAY);
+    // A link's queue is the link's: what it had taken in is for who was behind it.
+    under_way::arrive();
     let next = link.wanted.load(Ordering::SeqCst) + 1;
     link.wanted.store(next, Ordering::SeqCst);
     let end = Instant::now() + PATIENCE;
@@ -209,6 +209,8 @@ fn recycle(world: &World, audit: &Audit, index: usize) {
         assert!(Instant::now() < end, "the next one is there");
         thread::yield_now();
     }
+    // So is what its last one sent.
+    under_way::arrive();
     let label = Label {
         link: index,
         environment: next,

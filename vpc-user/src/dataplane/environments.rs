@@ -127,6 +127,14 @@ impl Dataplane {
             hook,
             netns,
         } = attachment;
+        let ifindex = interface.ifindex;
+        let gone = self
+            .departures
+            .let_go(ifindex, index, || self.policies.wait());
+        gone.map_err(|source| AttachError::Programs {
+            interface: interface.name.clone(),
+            source,
+        })?;
         // Known before its first packet.
         self.enter_environment(index, &attached);
         let mut installed = self.install(index, &attached, mac, &interface);
@@ -292,6 +300,7 @@ impl Dataplane {
             ..attached.value
         };
         tables.environments.set(index, gone, 0)?;
+        self.departures.note(attached.value.ifindex, index);
         self.clear_index(index, &attached.name, attached.peer.as_ref())
     }
 

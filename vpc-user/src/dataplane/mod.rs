@@ -12,6 +12,7 @@ mod bpf;
 mod cause;
 pub(crate) mod clock;
 mod counters;
+mod departures;
 mod enis;
 mod entries;
 mod environments;
@@ -105,6 +106,7 @@ pub use self::{
 };
 use self::{
     cause::Cause,
+    departures::Departures,
     mirror::{Environments, Mirror},
     netlink::Netlink,
     packet::FrameSocket,
@@ -147,6 +149,13 @@ pub enum OpenError {
     },
 }
 
+fn no_maps_of_maps(source: io::Error) -> OpenError {
+    OpenError::Socket {
+        what: "map of maps, not a",
+        source,
+    }
+}
+
 /// Tables, programs and links of one host.
 pub struct Dataplane {
     pin_dir: PathBuf,
@@ -162,6 +171,7 @@ pub struct Dataplane {
     counters: Arc<Counters>,
     /// Tells the sweep that an environment was detached.
     purge: Arc<AtomicBool>,
+    departures: Departures,
     started: Instant,
     /// Environments whose interface went away.
     lost: Vec<String>,
@@ -227,10 +237,7 @@ impl Dataplane {
         let (mut mirror, mut environments) = mirror::read(&tables).map_err(unreadable)?;
         environments.name_interfaces(interface_name);
         let policies = Policies::adopt(&tables.shared, &mut mirror);
-        let policies = policies.map_err(|source| OpenError::Socket {
-            what: "map of maps, not a",
-            source,
-        })?;
+        let policies = policies.map_err(no_maps_of_maps)?;
         let socket = |what| move |source| OpenError::Socket { what, source };
         let mut dataplane = Self {
             pin_dir: pin_dir.into(),
@@ -246,6 +253,7 @@ impl Dataplane {
             counters: Arc::default(),
             // Whatever was detached while no agent swept.
             purge: Arc::new(AtomicBool::new(true)),
+            departures: Departures::default(),
             started: Instant::now(),
             lost: Vec::new(),
             directory,
@@ -255,6 +263,8 @@ impl Dataplane {
         // Before anything is found gone: records of it may be in the ring.
         dataplane.enter_all();
         dataplane.adopt_links();
+        // Nor may an environment that the agent before detached be known any more.
+        dataplane.policies.wait().map_err(no_maps_of_maps)?;
         if let Err(error) = dataplane.clear_left() {
             tracing::warn!(%error, "what an agent left by half stays for now");
         }

@@ -96,6 +96,17 @@ pub enum AttachError {
         /// The name.
         name: ObjectName,
     },
+    /// A program may still know who was there before.
+    #[error(
+        "it is not known whether every packet to the last environment on {interface} has been \
+         dealt with ({source}), so no other is attached there yet: try again"
+    )]
+    Programs {
+        /// The interface.
+        interface: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A table refused.
     #[error(
         "the tables refused an entry for {name} ({}): try again, and see the agent's log",

@@ -12,8 +12,8 @@ use std::{
 use vpc_common::expiry::SweepOptions;
 
 use super::{
-    bpf::Runnable, clock, counters::Counters, ring::RecordRing, start_error::StartError,
-    tables::SharedTables, workers::WorkerContext,
+    bpf::Runnable, clock, counters::Counters, grace::Grace, ring::RecordRing,
+    start_error::StartError, tables::SharedTables, workers::WorkerContext,
 };
 
 /// Blocks of one run: 1,024 slots, a few microseconds.
@@ -29,6 +29,7 @@ const PARTS: u32 = 20;
 pub struct Sweeper {
     context: WorkerContext,
     sweep: Runnable,
+    grace: Grace,
     /// Where the records go.
     records: RecordRing,
     /// How long this sweep may still wait for room there.
@@ -37,10 +38,16 @@ pub struct Sweeper {
 
 impl Sweeper {
     /// Prepares the thread.
-    pub fn new(context: &WorkerContext, sweep: Runnable, maps: &Path) -> Result<Self, StartError> {
+    pub fn new(
+        context: &WorkerContext,
+        sweep: Runnable,
+        grace: Grace,
+        maps: &Path,
+    ) -> Result<Self, StartError> {
         Ok(Self {
             context: context.clone(),
             sweep,
+            grace,
             records: RecordRing::open(maps)?,
             patience: Cell::new(ROOM_PATIENCE),
         })
@@ -110,9 +117,18 @@ impl Sweeper {
             options |= SweepOptions::EXPORT;
         }
         if self.context.purge.swap(false, Ordering::AcqRel) {
+            self.await_programs();
             options |= SweepOptions::PURGE;
         }
         options
+    }
+
+    /// Until programs that still knew those who left have ended, they may open flows for them.
+    fn await_programs(&self) {
+        if let Err(error) = self.context.departures.settle(|| self.grace.wait()) {
+            // Whoever needs to know waits too, and what is missed ends by its timeout.
+            tracing::warn!(%error, "it is not known whether every program has ended");
+        }
     }
 
     fn sweep_window(

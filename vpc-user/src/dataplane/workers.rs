@@ -13,8 +13,10 @@ use vpc_common::layout::program;
 use super::{
     Dataplane, OpenError,
     counters::Counters,
+    departures::DepartureCount,
     events::{self, FlowSink, HighWater},
-    object, punt, sweep,
+    grace::Grace,
+    no_maps_of_maps, object, punt, sweep,
     tables::SharedTables,
 };
 
@@ -32,11 +34,13 @@ impl Dataplane {
             shared: Arc::clone(&self.tables.shared),
             counters: Arc::clone(&self.counters),
             purge: Arc::clone(&self.purge),
+            departures: self.departures.count(),
             export_secs: sink.period_secs().max(1),
             exports: Arc::default(),
         };
-        let sweeper =
-            sweep::Sweeper::new(&context, self.programs.runnable(program::SWEEP)?, &maps)?;
+        let grace = Grace::open().map_err(no_maps_of_maps)?;
+        let sweep = self.programs.runnable(program::SWEEP)?;
+        let sweeper = sweep::Sweeper::new(&context, sweep, grace, &maps)?;
         let punts = punt::Punts::open(&context, &self.programs, &maps)?;
         let observer = events::Observer::open(&context, &maps, sink, high_water)?;
         let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
@@ -75,6 +79,8 @@ pub struct WorkerContext {
     pub counters: Arc<Counters>,
     /// Set when an environment was detached.
     pub purge: Arc<AtomicBool>,
+    /// How many were.
+    pub departures: Arc<DepartureCount>,
     /// In which seconds every flow is reported once, at multiples of it.
     pub export_secs: u32,
     /// How often the sweep has reported every flow.
