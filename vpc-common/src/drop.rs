@@ -85,7 +85,7 @@ drop_reasons! {
     PortsExhausted = 24, "ports_exhausted";
     /// The host has no free block of slots left: raise `limits.flows`.
     SlabExhausted = 25, "slab_exhausted";
-    /// A free port exists but other CPUs won every try; a retransmission succeeds.
+    /// Ports are free, but each that was tried rests for this peer, or another CPU won it; a retransmission mostly succeeds.
     PortsContended = 26, "ports_contended";
     /// Two CPUs opened the same flow at the same time and this packet came between.
     FlowSetupRace = 27, "flow_setup_race";

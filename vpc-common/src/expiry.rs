@@ -4,7 +4,7 @@
 //! Taking down: state to `Expiring` by compare-and-swap, which makes this CPU the
 //! only one to do it; look at the stamps once more; hand over the last record;
 //! remove the forward entry; give back the connection and the environment's share;
-//! state to `Free`; give back the port. When nobody takes the record, the slot goes
+//! state to `Free`; give back the port, which rests if its peer may not know. When nobody takes the record, the slot goes
 //! back to what it was and the next sweep tries again.
 
 use crate::{
@@ -57,7 +57,7 @@ pub fn retire<T: Tables>(tables: &T, index: u32, state: State, now: Tick) -> boo
         return false;
     };
     let is_over = || is_expired(slot, state, eni, now);
-    take_down(tables, index, slot, state, WhenDeaf::Forget, is_over)
+    take_down(tables, index, slot, state, Why::Needed, is_over)
 }
 
 /// Ends the connection of a closing flow and begins another in its place: the same
@@ -92,13 +92,15 @@ pub fn reopen<T: Tables>(
     true
 }
 
-/// What to do when nobody takes the last record.
+/// Why a flow ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum WhenDeaf {
-    /// Leave the slot to the next sweep.
-    Wait,
-    /// Go on: a port is needed now.
-    Forget,
+enum Why {
+    /// It was idle for its time.
+    Idle,
+    /// The same, and its port is needed now: if nobody takes the last record, it is given up.
+    Needed,
+    /// Its environment is gone, of which its peer knows nothing: the port rests until then.
+    Gone(Tick),
 }
 
 #[inline(always)]
@@ -107,7 +109,7 @@ fn take_down<T: Tables>(
     index: u32,
     slot: &Slot,
     state: State,
-    when_deaf: WhenDeaf,
+    why: Why,
     is_over: impl Fn() -> bool,
 ) -> bool {
     if !slot
@@ -117,7 +119,7 @@ fn take_down<T: Tables>(
         return false;
     }
     // A packet may have come between the caller's look and the exchange.
-    if !is_over() || !unlink(tables, index, slot, state, when_deaf) {
+    if !is_over() || !unlink(tables, index, slot, state, why) {
         slot.state.store(state.0);
         return false;
     }
@@ -131,6 +133,12 @@ fn take_down<T: Tables>(
         state.flows.fetch_add(u64::MAX);
     }
     flow::leave(tables, slot.eni() as u32);
+    if let Why::Gone(until) = why {
+        slot.rest(until);
+        if let Some(block) = tables.block(index >> 8) {
+            block.rests_until.store(until.0);
+        }
+    }
     slot.state.store(state.with_phase(Phase::Free).0);
     pool::release(tables, index);
     tables.count(Stat::FlowsExpired);
@@ -139,16 +147,10 @@ fn take_down<T: Tables>(
 
 /// Hands over the last record and removes the forward entry.
 #[inline(always)]
-fn unlink<T: Tables>(
-    tables: &T,
-    index: u32,
-    slot: &Slot,
-    state: State,
-    when_deaf: WhenDeaf,
-) -> bool {
+fn unlink<T: Tables>(tables: &T, index: u32, slot: &Slot, state: State, why: Why) -> bool {
     if !export(tables, slot, state, true) {
         tables.count(Stat::RecordsDeferred);
-        if matches!(when_deaf, WhenDeaf::Wait) {
+        if !matches!(why, Why::Needed) {
             return false;
         }
         give_up_record(tables, slot);
@@ -316,7 +318,7 @@ pub fn sweep_block<T: Tables>(
         word += 1;
     }
     result.slots += BLOCK_PORTS as u64;
-    if free == u64::MAX && pool::return_block(tables, index) {
+    if free == u64::MAX && pool::return_block(tables, index, now) {
         result.returned += 1;
     }
 }
@@ -362,7 +364,12 @@ pub fn attend<T: Tables>(tables: &T, index: u32, now: Tick, options: SweepOption
     let is_gone = options.has(SweepOptions::PURGE) && has_no_environment(tables, slot);
     let is_over = || is_gone || is_expired(slot, state, eni, now);
     if is_over() {
-        return take_down(tables, index, slot, state, WhenDeaf::Wait, is_over);
+        let why = if is_gone {
+            Why::Gone(Tick(now.0.wrapping_add(pool::REST)))
+        } else {
+            Why::Idle
+        };
+        return take_down(tables, index, slot, state, why, is_over);
     }
     if options.has(SweepOptions::EXPORT) && !export(tables, slot, state, false) {
         tables.count(Stat::RecordsDeferred);

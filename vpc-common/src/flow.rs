@@ -16,7 +16,7 @@ use crate::{
     },
     offload::OnWire,
     policy,
-    pool::{self, Claim, ClaimError},
+    pool::{self, Claim, ClaimError, Peer, Purpose},
     state::{self, Direction, Phase, State, TCP, UDP, tcp_flags},
     tables::{Insertion, Tables},
     time::Tick,
@@ -321,7 +321,7 @@ fn claim_in_group<T: Tables>(
     let mut reason = DropReason::PortsExhausted;
     let mut i = 0;
     while i < GROUP_ENIS && (i as u32) < group.count {
-        match claim_on(tables, group.enis[i], new.key.protocol, random) {
+        match claim_on(tables, group.enis[i], new, random) {
             Ok(place) => return Ok(place),
             Err(why) => reason = why,
         }
@@ -355,7 +355,7 @@ pub fn reclaim<T: Tables>(tables: &T, new: &NewFlow) -> bool {
 fn claim_on<T: Tables>(
     tables: &T,
     eni_index: u32,
-    protocol: u8,
+    new: &NewFlow,
     random: u32,
 ) -> Result<Place, DropReason> {
     let (Some(eni), Some(state)) = (tables.eni(eni_index), tables.eni_state(eni_index)) else {
@@ -366,7 +366,10 @@ fn claim_on<T: Tables>(
         state.connections.fetch_add(u64::MAX);
         return Err(DropReason::PortsExhausted);
     }
-    match tables.claim(pool_index(eni_index, protocol), random) {
+    let (key, now) = (&new.key, new.moment.tick);
+    let peer = Peer::of(key.remote, key.remote_port);
+    let purpose = Purpose { peer, now };
+    match tables.claim(pool_index(eni_index, key.protocol), random, purpose) {
         Ok(claim) => {
             if before + 1 >= eni.high_water as u64 {
                 tell_high_water(tables, state, eni_index, before + 1);

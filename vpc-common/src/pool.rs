@@ -16,14 +16,28 @@
 //! this pool's, and lets go if not.
 
 use crate::{
+    addr::{Addr, Port},
     atomic::Shared64,
     layout::{BLOCK_PORTS, Block, POOL_INITIAL_BLOCKS, Pool, Slab, Stat},
     tables::Tables,
+    time::{Tick, ticks_from_secs},
     verifier::masked,
 };
 
 /// Tries before a claim looks at every block.
 const TRIES: u32 = 6;
+
+/// How long the port of a flow that ended with its environment rests, in ticks: nobody else
+/// goes by it to the same peer, whose late replies it would take for its own (RFC 6888
+/// REQ-8). A flow that was idle for its time has had its rest.
+pub const REST: u32 = ticks_from_secs(120);
+
+/// Whether what rests until a moment rests now.
+#[inline(always)]
+pub const fn is_resting(until: Tick, now: Tick) -> bool {
+    let left = until.since(now);
+    left != 0 && left <= REST
+}
 
 /// A claimed port and the slot that goes with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +48,31 @@ pub struct Claim {
     pub slot: u32,
 }
 
+/// The other end of a flow, in so few bits that two may have the same: then a port rests for
+/// one that need not.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Peer(pub u32);
+
+impl Peer {
+    /// Of an address and a port of it.
+    #[inline(always)]
+    pub fn of(remote: Addr, port: Port) -> Self {
+        let mix = |bits: u32, word: u32| (bits.rotate_left(13) ^ word).wrapping_mul(0x9e37_79b1);
+        let [a, b, c, d] = remote.words();
+        let port = port.to_wire() as u32;
+        Self(mix(mix(mix(mix(mix(0, a), b), c), d), port))
+    }
+}
+
+/// What a port is claimed for.
+#[derive(Clone, Copy, Debug)]
+pub struct Purpose {
+    /// To whom its packets go.
+    pub peer: Peer,
+    /// When.
+    pub now: Tick,
+}
+
 /// Why there is no port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ClaimError {
@@ -41,7 +80,7 @@ pub enum ClaimError {
     Exhausted,
     /// The pool may grow, but the slab has no block.
     SlabExhausted,
-    /// A port is free, but other CPUs won every try.
+    /// Ports are free, but each that was tried rests for this peer, or another CPU won it.
     Contended,
 }
 
@@ -106,9 +145,14 @@ const fn mask_of(index: u32) -> u64 {
     1 << (index & 63)
 }
 
-/// Claims a port of a pool.
+/// Claims a port of a pool that does not rest for a purpose.
 #[inline(always)]
-pub fn claim<T: Tables>(tables: &T, index: u32, random: u32) -> Result<Claim, ClaimError> {
+pub fn claim<T: Tables>(
+    tables: &T,
+    index: u32,
+    random: u32,
+    purpose: Purpose,
+) -> Result<Claim, ClaimError> {
     let Some(pool) = tables.pool(index) else {
         return Err(ClaimError::Exhausted);
     };
@@ -118,7 +162,7 @@ pub fn claim<T: Tables>(tables: &T, index: u32, random: u32) -> Result<Claim, Cl
         return Err(ClaimError::Exhausted);
     }
     let roomy = used < pool.blocks.load() * (BLOCK_PORTS as u64 / 2);
-    match claim_with_ticket(tables, pool, index, random, roomy) {
+    match claim_with_ticket(tables, pool, index, random, roomy, purpose) {
         Ok(claim) => Ok(claim),
         Err(error) => {
             pool.used.fetch_add(u64::MAX);
@@ -134,6 +178,7 @@ fn claim_with_ticket<T: Tables>(
     index: u32,
     random: u32,
     roomy: bool,
+    purpose: Purpose,
 ) -> Result<Claim, ClaimError> {
     let mut slab_empty = false;
     // A pool grows when half of its ports are in use, not when all are: else a port
@@ -144,22 +189,17 @@ fn claim_with_ticket<T: Tables>(
     }
     let mut random = random;
     for _ in 0..TRIES {
-        match choose(loaded(&pool.has_free), random >> 16) {
-            Some(number) => {
-                if let Some(claim) = tables.claim_in(index, number, random) {
-                    return Ok(claim);
-                }
-            }
-            None => match tables.grow(index, random) {
-                Growth::Grown => {}
-                Growth::SlabExhausted => slab_empty = true,
-                Growth::Complete => break,
-            },
+        if let Some(number) = choose(loaded(&pool.has_free), random >> 16)
+            && let Some(claim) = tables.claim_in(index, number, random, purpose)
+        {
+            return Ok(claim);
         }
+        // Among more ports, fewer are taken at the same moment, and fewer rest.
+        slab_empty = tables.grow(index, random) == Growth::SlabExhausted;
         // Another place on the next try, so that CPUs part ways.
         random = random.wrapping_mul(0x9e37_79b1).wrapping_add(0x7f4a_7c15);
     }
-    match claim_anywhere(tables, index) {
+    match claim_anywhere(tables, index, purpose) {
         Some(claim) => Ok(claim),
         None if slab_empty => Err(ClaimError::SlabExhausted),
         None => Err(ClaimError::Contended),
@@ -168,7 +208,13 @@ fn claim_with_ticket<T: Tables>(
 
 /// Claims a port in one block of the pool.
 #[inline(always)]
-pub fn claim_in<T: Tables>(tables: &T, index: u32, number: u32, random: u32) -> Option<Claim> {
+pub fn claim_in<T: Tables>(
+    tables: &T,
+    index: u32,
+    number: u32,
+    random: u32,
+    purpose: Purpose,
+) -> Option<Claim> {
     let pool = tables.pool(index)?;
     let slab_block = pool.block[masked::<255>(number as usize)]
         .load()
@@ -182,8 +228,10 @@ pub fn claim_in<T: Tables>(tables: &T, index: u32, number: u32, random: u32) -> 
     if before & mask_of(bit) == 0 {
         return None;
     }
+    let slot = slab_block << 8 | bit & 255;
     // The claimed bit keeps the block where it is: if it is ours now, it stays.
-    if block.pool.load() != index || block.number.load() != number {
+    let is_ours = block.pool.load() == index && block.number.load() == number;
+    if !is_ours || rests(tables, slot, purpose) {
         give_back(tables, block, bit);
         return None;
     }
@@ -192,12 +240,18 @@ pub fn claim_in<T: Tables>(tables: &T, index: u32, number: u32, random: u32) -> 
     }
     Some(Claim {
         port: (number << 8 | bit & 255) as u16,
-        slot: slab_block << 8 | bit & 255,
+        slot,
     })
 }
 
-/// Sets a bit again that was claimed in a block which meanwhile serves another
-/// pool. The bit held the block there, so its header is that pool's.
+#[inline(always)]
+fn rests<T: Tables>(tables: &T, slot: u32, purpose: Purpose) -> bool {
+    let slot = tables.slot(slot);
+    slot.is_some_and(|slot| slot.rests(purpose.peer, purpose.now))
+}
+
+/// Sets a bit again that was claimed in vain: the port rests, or the block meanwhile serves
+/// another pool. The bit held the block there, so its header is that pool's.
 #[inline(always)]
 fn give_back<T: Tables>(tables: &T, block: &Block, bit: u32) {
     let (pool, number) = (tables.pool(block.pool.load()), block.number.load());
@@ -209,10 +263,10 @@ fn give_back<T: Tables>(tables: &T, block: &Block, bit: u32) {
 
 /// The last resort of a ticket holder: looks at every block of the pool.
 #[inline(always)]
-fn claim_anywhere<T: Tables>(tables: &T, index: u32) -> Option<Claim> {
+fn claim_anywhere<T: Tables>(tables: &T, index: u32, purpose: Purpose) -> Option<Claim> {
     let mut number = crate::layout::FIRST_BLOCK as u32;
     while number < crate::layout::POOL_BLOCKS as u32 {
-        if let Some(claim) = tables.claim_in(index, number, number) {
+        if let Some(claim) = tables.claim_in(index, number, number, purpose) {
             return Some(claim);
         }
         number += 1;
@@ -346,10 +400,10 @@ pub fn release<T: Tables>(tables: &T, slot: u32) {
     pool.used.fetch_add(u64::MAX);
 }
 
-/// Gives a block back to the slab if all its ports are free and the pool has
+/// Gives a block back to the slab if all its ports are free, none rests, and the pool has
 /// others to spare. Called by the sweep.
 #[inline(always)]
-pub fn return_block<T: Tables>(tables: &T, slab_block: u32) -> bool {
+pub fn return_block<T: Tables>(tables: &T, slab_block: u32, now: Tick) -> bool {
     let Some(block) = tables.block(slab_block) else {
         return false;
     };
@@ -364,6 +418,9 @@ pub fn return_block<T: Tables>(tables: &T, slab_block: u32) -> bool {
     // block every second.
     let quarter = blocks * (BLOCK_PORTS as u64 / 4);
     if blocks <= POOL_INITIAL_BLOCKS as u64 || pool.used.load() >= quarter {
+        return false;
+    }
+    if is_resting(Tick(block.rests_until.load()), now) {
         return false;
     }
     let number = block.number.load() & 255;

@@ -13,7 +13,7 @@ use crate::{
     },
     offload::OnWire,
     policy::Words,
-    pool::{self, Claim, ClaimError, Growth},
+    pool::{self, Claim, ClaimError, Growth, Purpose},
     state::{Direction, State},
     time::Tick,
 };
@@ -138,11 +138,11 @@ pub trait Tables: Words {
         expiry::attend(self, slot, now, options)
     }
     /// [`pool::claim_in`]; as for [`Tables::claim`].
-    fn claim_in(&self, pool: u32, number: u32, random: u32) -> Option<Claim>
+    fn claim_in(&self, pool: u32, number: u32, random: u32, purpose: Purpose) -> Option<Claim>
     where
         Self: Sized,
     {
-        pool::claim_in(self, pool, number, random)
+        pool::claim_in(self, pool, number, random, purpose)
     }
     /// [`pool::grow`]; as for [`Tables::claim`].
     fn grow(&self, pool: u32, random: u32) -> Growth
@@ -173,10 +173,10 @@ pub trait Tables: Words {
         expiry::reclaim(self, eni, protocol, now)
     }
     /// [`pool::claim`]; the kernel verifies it once, apart from its callers.
-    fn claim(&self, pool: u32, random: u32) -> Result<Claim, ClaimError>
+    fn claim(&self, pool: u32, random: u32, purpose: Purpose) -> Result<Claim, ClaimError>
     where
         Self: Sized,
     {
-        pool::claim(self, pool, random)
+        pool::claim(self, pool, random, purpose)
     }
 }

@@ -22,6 +22,7 @@ use vpc_common::{
     expiry::SweepOptions,
     forward,
     packet::{Header, Packet as _},
+    pool::{Peer, Purpose},
     reply,
     tables::Tables as _,
 };
@@ -232,7 +233,11 @@ pub fn bench_claim(_context: XdpContext) -> u32 {
     };
     // SAFETY: as for `restore_forward`.
     let pool = unsafe { (*setting).pool };
-    match Maps.claim(pool, Maps.random()) {
+    let purpose = Purpose {
+        peer: Peer(0),
+        now: clock::now().tick,
+    };
+    match Maps.claim(pool, Maps.random(), purpose) {
         Ok(_) => XDP_ABORTED,
         Err(_) => XDP_DROP,
     }

@@ -16,7 +16,7 @@ use vpc_common::{
     layout::*,
     offload::OnWire,
     policy,
-    pool::{self, Claim, ClaimError, Growth},
+    pool::{self, Claim, ClaimError, Growth, Peer, Purpose},
     state::{Direction, State},
     tables::{Insertion, Tables},
     time::Tick,
@@ -357,8 +357,9 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn claim(&self, pool: u32, random: u32) -> Result<Claim, ClaimError> {
-        let encoded = claim_port(pool, random);
+    fn claim(&self, pool: u32, random: u32, purpose: Purpose) -> Result<Claim, ClaimError> {
+        let Purpose { peer, now } = purpose;
+        let encoded = claim_port(pool, random, peer.0, now.0);
         match encoded >> 48 {
             0 => Ok(decode(encoded)),
             1 => Err(ClaimError::Exhausted),
@@ -368,8 +369,9 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn claim_in(&self, pool: u32, number: u32, random: u32) -> Option<Claim> {
-        let encoded = claim_port_in(pool, number, random);
+    fn claim_in(&self, pool: u32, number: u32, random: u32, purpose: Purpose) -> Option<Claim> {
+        let Purpose { peer, now } = purpose;
+        let encoded = claim_port_in(pool, number, random, peer.0, now.0);
         (encoded >> 48 == 0).then_some(decode(encoded))
     }
 
@@ -444,8 +446,8 @@ fn open_flow(new: &NewFlow) -> Opened {
 /// and not again for every caller.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn claim_port(pool: u32, random: u32) -> u64 {
-    match pool::claim(&Maps, pool, random) {
+pub extern "C" fn claim_port(pool: u32, random: u32, peer: u32, now: u32) -> u64 {
+    match pool::claim(&Maps, pool, random, purpose(peer, now)) {
         Ok(claim) => encode(claim),
         Err(ClaimError::Exhausted) => 1 << 48,
         Err(ClaimError::SlabExhausted) => 2 << 48,
@@ -456,10 +458,18 @@ pub extern "C" fn claim_port(pool: u32, random: u32) -> u64 {
 /// See [`claim_port`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn claim_port_in(pool: u32, number: u32, random: u32) -> u64 {
-    match pool::claim_in(&Maps, pool, number, random) {
+pub extern "C" fn claim_port_in(pool: u32, number: u32, random: u32, peer: u32, now: u32) -> u64 {
+    match pool::claim_in(&Maps, pool, number, random, purpose(peer, now)) {
         Some(claim) => encode(claim),
         None => 1 << 48,
+    }
+}
+
+#[inline(always)]
+const fn purpose(peer: u32, now: u32) -> Purpose {
+    Purpose {
+        peer: Peer(peer),
+        now: Tick(now),
     }
 }
 

@@ -4,6 +4,7 @@ use super::pair;
 use crate::{
     addr::{Addr, Port},
     atomic::{Shared32, Shared64},
+    pool::{self, Peer},
     state::State,
     time::Tick,
 };
@@ -221,7 +222,8 @@ pub struct Slot {
     pub ports: Shared32,
     /// Generation of the environment.
     pub generation: Shared32,
-    /// [`Tick`] of the last packet into the VPC.
+    /// [`Tick`] of the last packet into the VPC; of a slot that is free, [`Tick`] until
+    /// which it rests, if that is to come.
     pub forward_last: Shared32,
 
     /// Bytes of IP packets to the environment.
@@ -244,7 +246,8 @@ pub struct Slot {
     pub exported_tcp_flags: Shared32,
     /// TCP: the next sequence number of the remote, as its segments tell.
     pub reply_next: Shared32,
-    /// TCP: the acknowledgment that answers the opening SYN.
+    /// TCP: the acknowledgment that answers the opening SYN. Of a slot that rests: its
+    /// [`Peer`].
     pub expected_ack: Shared32,
     /// TCP flags seen, forward << 8 | reply, in the low 16 bits.
     pub tcp_flags: Shared32,
@@ -297,6 +300,21 @@ impl Slot {
         self.reply_next.store(0);
         self.forward_last.store(now.0);
         self.reply_last.store(now.0);
+    }
+
+    /// Has the slot, once it is free, carry nobody to the peer of its last flow before a
+    /// moment.
+    #[inline(always)]
+    pub fn rest(&self, until: Tick) {
+        self.forward_last.store(until.0);
+        self.expected_ack
+            .store(Peer::of(self.remote(), self.remote_port()).0);
+    }
+
+    /// Whether the free slot rests for a peer.
+    #[inline(always)]
+    pub fn rests(&self, peer: Peer, now: Tick) -> bool {
+        pool::is_resting(Tick(self.forward_last.load()), now) && self.expected_ack.load() == peer.0
     }
 
     /// Sets the other end.

@@ -37,7 +37,7 @@ pub use skb::{SKB_WINDOW, SkbLayout};
 use crate::addr::{Addr, Mac};
 
 /// Raised with every change of this module that changes a byte.
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 
 const _: () = assert!(
     cfg!(target_endian = "little"),

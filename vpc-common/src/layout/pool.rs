@@ -40,8 +40,11 @@ pub struct Block {
     pub pool: Shared32,
     /// Its number in that pool: the high byte of its ports.
     pub number: Shared32,
+    /// [`Tick`](crate::time::Tick) until which one of its ports rests: it stays with its
+    /// pool, for its slots know what they carried last.
+    pub rests_until: Shared32,
     /// Fills the line.
-    pub reserved: [u64; 3],
+    pub reserved: [u32; 5],
 }
 
 /// Which blocks of the host's slab are free: a bit each, under a hint per word.

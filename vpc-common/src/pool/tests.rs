@@ -8,6 +8,15 @@ use crate::{
     layout::{POOL_BLOCKS, POOL_PORTS},
 };
 
+const ANYBODY: Purpose = Purpose {
+    peer: Peer(0),
+    now: Tick(1_000),
+};
+
+fn claim(tables: &Double, index: u32, random: u32) -> Result<Claim, ClaimError> {
+    super::claim(tables, index, random, ANYBODY)
+}
+
 /// Ports that are free in the pool's blocks but in no hint.
 fn hidden(tables: &Double, pool: &Pool) -> u32 {
     (0..POOL_BLOCKS as u32)
@@ -107,11 +116,84 @@ fn a_block_that_empties_goes_back_and_serves_another_pool() {
         release(&tables, claim.slot);
     }
     let returned = (0..12)
-        .filter(|block| return_block(&tables, *block))
+        .filter(|block| return_block(&tables, *block, Tick(0)))
         .count();
     assert_eq!(returned, 12 - POOL_INITIAL_BLOCKS as usize);
     assert!(claim(&tables, 1, tables.random()).is_ok());
     assert_eq!(hidden(&tables, &tables.pools[0]), 0);
+}
+
+#[test]
+fn a_block_with_a_port_that_rests_stays() {
+    let tables = Double::new(1, 1, 12);
+    let claims: Vec<_> = (0..12 * BLOCK_PORTS)
+        .map(|_| claim(&tables, 0, tables.random()).unwrap())
+        .collect();
+    for claim in &claims {
+        release(&tables, claim.slot);
+    }
+    let now = Tick(1_000);
+    tables.blocks[3].rests_until.store(now.0 + REST);
+    assert!(!return_block(&tables, 3, now));
+    assert!(!return_block(&tables, 3, Tick(now.0 + REST - 1)));
+    assert!(return_block(&tables, 3, Tick(now.0 + REST)));
+}
+
+#[test]
+fn ports_that_rest_make_their_pool_grow_while_it_can() {
+    let tables = Double::new(1, 1, 64);
+    let remote = Addr::from_v4(crate::addr::V4::new([10, 0, 0, 7]));
+    let (peer, now) = (Peer::of(remote, Port::new(53)), ANYBODY.now);
+    let purpose = Purpose { peer, now };
+    let until = Tick(now.0 + REST);
+    // Each flow ends with its environment, and leaves a port behind that rests.
+    let (mut carried, mut refused) = (0, 0);
+    while tables.pools[0].blocks.load() < 60 {
+        match super::claim(&tables, 0, tables.random(), purpose) {
+            Ok(claim) => {
+                let slot = &tables.slots[claim.slot as usize];
+                assert!(!slot.rests(peer, now), "{claim:?}");
+                slot.set_remote(remote);
+                slot.ports.store(u32::from(Port::new(53).to_wire()));
+                slot.rest(until);
+                release(&tables, claim.slot);
+                carried += 1;
+            }
+            Err(why) => {
+                assert_eq!(why, ClaimError::Contended);
+                refused += 1;
+            }
+        }
+    }
+    assert!(
+        carried > 500 && refused < 3,
+        "{carried}, and {refused} were refused"
+    );
+    assert_eq!(tables.pools[0].used.load(), 0);
+    assert_eq!(hidden(&tables, &tables.pools[0]), 0);
+    // Nobody else notices, and nobody at all when the time has come.
+    assert!(claim(&tables, 0, tables.random()).is_ok());
+    let later = Purpose { peer, now: until };
+    for _ in 0..100 {
+        assert!(super::claim(&tables, 0, tables.random(), later).is_ok());
+    }
+}
+
+#[test]
+fn nothing_rests_for_ever() {
+    for (until, now, rests) in [
+        (0, 0, false),
+        (7, 7, false),
+        (8, 7, true),
+        (7 + REST, 7, true),
+        // Stamps of a host that has been up for years.
+        (8 + REST, 7, false),
+        (0, u32::MAX - 5, true),
+        (0, u32::MAX - REST, false),
+        (0, 1 << 31, false),
+    ] {
+        assert_eq!(is_resting(Tick(until), Tick(now)), rests, "{until} {now}");
+    }
 }
 
 /// Threads claim, release and return blocks of two pools over one small slab;
@@ -138,7 +220,7 @@ fn churn(threads: u32, rounds: u32, keep: usize, blocks: u32) {
                 release(&tables, got.slot);
             }
             if round % 64 == 0 {
-                return_block(&tables, random % blocks);
+                return_block(&tables, random % blocks, Tick(0));
             }
         }
         for got in held {

@@ -4,7 +4,7 @@ use crate::{
     drop::DropReason,
     expiry::SweepOptions,
     layout::{NextHopKey, Owner, Stat},
-    packet_table::{Conn, Counter, Run, world::*},
+    packet_table::{Conn, Counter, Run, build::Built, world::*},
     state::{Phase, UDP},
     verdict::Awaited,
 };
@@ -18,6 +18,29 @@ fn lives(run: &mut Run<'_>, conn: &Conn, seconds: u32) {
     run.sweep(0, &moves);
     assert_eq!(run.phase(conn), None);
     assert_eq!(run.take_records().len(), 1);
+}
+
+/// The first environment goes, and these flows, all that it has, with it.
+fn goes(run: &mut Run<'_>, flows: &[Conn]) {
+    let mut moves: Vec<_> = flows.iter().flat_map(|conn| run.ending(conn)).collect();
+    // The former environment's count is nobody's.
+    moves.retain(|(counter, _)| *counter != Counter::Flows(0));
+    run.recycle(0);
+    run.sweep(SweepOptions::PURGE, &moves);
+}
+
+/// The port that a new flow would take rests for its peer.
+fn rests(run: &mut Run<'_>, conn: &Conn) {
+    let packet = match conn.protocol {
+        UDP => conn.udp(b"whose answer?"),
+        _ => conn.tcp("S", 1, 0, b""),
+    };
+    run.drops(
+        conn.link(),
+        &packet.frame(),
+        conn.owner(),
+        DropReason::PortsContended,
+    );
 }
 
 cases! {
@@ -45,6 +68,54 @@ cases! {
         run.sweep(0, &[]);
         let result = run.sweep(SweepOptions::PURGE, &moves);
         assert_eq!((result.expired, result.open), (1, 1));
+    }
+
+    fn a_port_rests_for_its_peer_when_its_environment_is_gone(run) {
+        let old = [Conn::new_udp(0, 40_000), Conn::new_tcp(0, 40_000)];
+        for conn in &old {
+            run.restrict(0, conn.protocol, &[50_000]);
+            run.open(conn);
+        }
+        goes(run, &old);
+        let (udp, tcp) = (Conn::new_udp(1, 40_000), Conn::new_tcp(1, 40_000));
+        rests(run, &udp);
+        rests(run, &tcp);
+        // A late answer is nobody's, and does not make the rest longer.
+        run.age(60);
+        let back = Built::new(SERVER_MAC, UPLINK_MAC[0], udp.remote, ENI[0]);
+        let late = back.udp(udp.remote_port, 50_000, b"late").frame();
+        run.drops(udp.uplink(), &late, Owner::eni(0), DropReason::Unsolicited);
+        run.age(50);
+        rests(run, &udp);
+        // Another port of the peer is another peer.
+        let other = Conn { remote_port: 54, ..tcp };
+        run.open(&other);
+        run.age(10);
+        run.open(&udp);
+    }
+
+    fn a_port_that_was_idle_for_its_time_has_rested(run) {
+        run.restrict(0, UDP, &[50_000]);
+        let old = Conn::new_udp(0, 40_000);
+        run.open(&old);
+        run.age(121);
+        let moves = run.ending(&old);
+        run.sweep(0, &moves);
+        run.open(&Conn::new_udp(1, 40_000));
+    }
+
+    fn a_port_that_rests_is_passed_over_while_there_are_others(run) {
+        let ports: Vec<u16> = (0xc300..=0xc3ff).collect();
+        run.restrict(0, UDP, &ports);
+        let old = Conn::new_udp(0, 40_000);
+        run.open(&old);
+        let rested = run.outside(&old).1;
+        goes(run, &[old]);
+        for port in 0..20 {
+            let conn = Conn::new_udp(1, 40_000 + port);
+            run.open(&conn);
+            assert_ne!(run.outside(&conn).1, rested);
+        }
     }
 
     fn a_changed_generation_has_flows_judged_again(run) {
