@@ -4,6 +4,7 @@ mod ends;
 mod frames;
 mod histories;
 mod marks;
+mod rest;
 mod threads;
 
 use crate::{
