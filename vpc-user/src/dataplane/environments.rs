@@ -127,10 +127,7 @@ impl Dataplane {
             hook,
             netns,
         } = attachment;
-        let ifindex = interface.ifindex;
-        let gone = self
-            .departures
-            .let_go(ifindex, index, || self.policies.wait());
+        let gone = self.departures.let_go(index, || self.policies.wait());
         gone.map_err(|source| AttachError::Programs {
             interface: interface.name.clone(),
             source,
@@ -300,7 +297,7 @@ impl Dataplane {
             ..attached.value
         };
         tables.environments.set(index, gone, 0)?;
-        self.departures.note(attached.value.ifindex, index);
+        self.departures.note(index);
         self.clear_index(index, &attached.name, attached.peer.as_ref())
     }
 

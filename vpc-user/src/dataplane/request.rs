@@ -98,8 +98,8 @@ pub enum AttachError {
     },
     /// A program may still know who was there before.
     #[error(
-        "it is not known whether every packet to the last environment on {interface} has been \
-         dealt with ({source}), so no other is attached there yet: try again"
+        "it is not known whether every packet of the environment whose place {interface} would \
+         take has been dealt with ({source}), so it was not attached: try again"
     )]
     Programs {
         /// The interface.
