@@ -4,8 +4,9 @@
 //! Taking down: state to `Expiring` by compare-and-swap, which makes this CPU the
 //! only one to do it; look at the stamps once more; hand over the last record;
 //! remove the forward entry; give back the connection and the environment's share;
-//! state to `Free`; give back the port, which rests if its peer may not know. When nobody takes the record, the slot goes
-//! back to what it was and the next sweep tries again.
+//! state to `Free`; give back the port, which rests if its peer may not know. When
+//! nobody takes the record, the slot goes back to what it was and the next sweep tries
+//! again.
 
 use crate::{
     flow,
