@@ -368,7 +368,7 @@ fn claim_on<T: Tables>(
     }
     let (key, now) = (&new.key, new.moment.tick);
     let peer = Peer::of(key.remote, key.remote_port);
-    let purpose = Purpose { peer, now };
+    let purpose = Purpose::new(peer, now);
     match tables.claim(pool_index(eni_index, key.protocol), random, purpose) {
         Ok(claim) => {
             if before + 1 >= eni.high_water as u64 {

@@ -64,13 +64,29 @@ impl Peer {
     }
 }
 
-/// What a port is claimed for.
+/// What a port is claimed for: the peer, and when. One word, because the frames of all who
+/// pass it on share 512 bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct Purpose {
+pub struct Purpose(pub u64);
+
+impl Purpose {
+    /// For packets to a peer, now.
+    #[inline(always)]
+    pub const fn new(peer: Peer, now: Tick) -> Self {
+        Self((peer.0 as u64) << 32 | now.0 as u64)
+    }
+
     /// To whom its packets go.
-    pub peer: Peer,
+    #[inline(always)]
+    pub const fn peer(self) -> Peer {
+        Peer((self.0 >> 32) as u32)
+    }
+
     /// When.
-    pub now: Tick,
+    #[inline(always)]
+    pub const fn now(self) -> Tick {
+        Tick(self.0 as u32)
+    }
 }
 
 /// Why there is no port.
@@ -247,7 +263,7 @@ pub fn claim_in<T: Tables>(
 #[inline(always)]
 fn rests<T: Tables>(tables: &T, slot: u32, purpose: Purpose) -> bool {
     let slot = tables.slot(slot);
-    slot.is_some_and(|slot| slot.rests(purpose.peer, purpose.now))
+    slot.is_some_and(|slot| slot.rests(purpose.peer(), purpose.now()))
 }
 
 /// Sets a bit again that was claimed in vain: the port rests, or the block meanwhile serves

@@ -233,10 +233,7 @@ pub fn bench_claim(_context: XdpContext) -> u32 {
     };
     // SAFETY: as for `restore_forward`.
     let pool = unsafe { (*setting).pool };
-    let purpose = Purpose {
-        peer: Peer(0),
-        now: clock::now().tick,
-    };
+    let purpose = Purpose::new(Peer(0), clock::now().tick);
     match Maps.claim(pool, Maps.random(), purpose) {
         Ok(_) => XDP_ABORTED,
         Err(_) => XDP_DROP,

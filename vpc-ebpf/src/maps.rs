@@ -16,7 +16,7 @@ use vpc_common::{
     layout::*,
     offload::OnWire,
     policy,
-    pool::{self, Claim, ClaimError, Growth, Peer, Purpose},
+    pool::{self, Claim, ClaimError, Growth, Purpose},
     state::{Direction, State},
     tables::{Insertion, Tables},
     time::Tick,
@@ -358,8 +358,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn claim(&self, pool: u32, random: u32, purpose: Purpose) -> Result<Claim, ClaimError> {
-        let Purpose { peer, now } = purpose;
-        let encoded = claim_port(pool, random, peer.0, now.0);
+        let encoded = claim_port(pool, random, purpose.0);
         match encoded >> 48 {
             0 => Ok(decode(encoded)),
             1 => Err(ClaimError::Exhausted),
@@ -370,8 +369,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn claim_in(&self, pool: u32, number: u32, random: u32, purpose: Purpose) -> Option<Claim> {
-        let Purpose { peer, now } = purpose;
-        let encoded = claim_port_in(pool, number, random, peer.0, now.0);
+        let encoded = claim_port_in(pool, number, random, purpose.0);
         (encoded >> 48 == 0).then_some(decode(encoded))
     }
 
@@ -446,8 +444,8 @@ fn open_flow(new: &NewFlow) -> Opened {
 /// and not again for every caller.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn claim_port(pool: u32, random: u32, peer: u32, now: u32) -> u64 {
-    match pool::claim(&Maps, pool, random, purpose(peer, now)) {
+pub extern "C" fn claim_port(pool: u32, random: u32, purpose: u64) -> u64 {
+    match pool::claim(&Maps, pool, random, Purpose(purpose)) {
         Ok(claim) => encode(claim),
         Err(ClaimError::Exhausted) => 1 << 48,
         Err(ClaimError::SlabExhausted) => 2 << 48,
@@ -458,18 +456,10 @@ pub extern "C" fn claim_port(pool: u32, random: u32, peer: u32, now: u32) -> u64
 /// See [`claim_port`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn claim_port_in(pool: u32, number: u32, random: u32, peer: u32, now: u32) -> u64 {
-    match pool::claim_in(&Maps, pool, number, random, purpose(peer, now)) {
+pub extern "C" fn claim_port_in(pool: u32, number: u32, random: u32, purpose: u64) -> u64 {
+    match pool::claim_in(&Maps, pool, number, random, Purpose(purpose)) {
         Some(claim) => encode(claim),
         None => 1 << 48,
-    }
-}
-
-#[inline(always)]
-const fn purpose(peer: u32, now: u32) -> Purpose {
-    Purpose {
-        peer: Peer(peer),
-        now: Tick(now),
     }
 }
 

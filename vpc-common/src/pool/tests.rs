@@ -8,10 +8,7 @@ use crate::{
     layout::{POOL_BLOCKS, POOL_PORTS},
 };
 
-const ANYBODY: Purpose = Purpose {
-    peer: Peer(0),
-    now: Tick(1_000),
-};
+const ANYBODY: Purpose = Purpose::new(Peer(0), Tick(1_000));
 
 fn claim(tables: &Double, index: u32, random: u32) -> Result<Claim, ClaimError> {
     super::claim(tables, index, random, ANYBODY)
@@ -143,8 +140,8 @@ fn a_block_with_a_port_that_rests_stays() {
 fn ports_that_rest_make_their_pool_grow_while_it_can() {
     let tables = Double::new(1, 1, 64);
     let remote = Addr::from_v4(crate::addr::V4::new([10, 0, 0, 7]));
-    let (peer, now) = (Peer::of(remote, Port::new(53)), ANYBODY.now);
-    let purpose = Purpose { peer, now };
+    let (peer, now) = (Peer::of(remote, Port::new(53)), ANYBODY.now());
+    let purpose = Purpose::new(peer, now);
     let until = Tick(now.0 + REST);
     // Each flow ends with its environment, and leaves a port behind that rests.
     let (mut carried, mut refused) = (0, 0);
@@ -173,7 +170,7 @@ fn ports_that_rest_make_their_pool_grow_while_it_can() {
     assert_eq!(hidden(&tables, &tables.pools[0]), 0);
     // Nobody else notices, and nobody at all when the time has come.
     assert!(claim(&tables, 0, tables.random()).is_ok());
-    let later = Purpose { peer, now: until };
+    let later = Purpose::new(peer, until);
     for _ in 0..100 {
         assert!(super::claim(&tables, 0, tables.random(), later).is_ok());
     }
