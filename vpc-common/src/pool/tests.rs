@@ -14,6 +14,13 @@ fn claim(tables: &Double, index: u32, random: u32) -> Result<Claim, ClaimError> 
     super::claim(tables, index, random, ANYBODY)
 }
 
+/// Claims all ports of a slab's blocks for the first pool.
+fn every_port(tables: &Double, blocks: u32) -> Vec<Claim> {
+    (0..blocks * BLOCK_PORTS)
+        .map(|_| claim(tables, 0, tables.random()).unwrap())
+        .collect()
+}
+
 /// Ports that are free in the pool's blocks but in no hint.
 fn hidden(tables: &Double, pool: &Pool) -> u32 {
     (0..POOL_BLOCKS as u32)
@@ -102,9 +109,7 @@ fn first_ports_are_spread_over_the_whole_range() {
 #[test]
 fn a_block_that_empties_goes_back_and_serves_another_pool() {
     let tables = Double::new(1, 1, 12);
-    let claims: Vec<_> = (0..12 * BLOCK_PORTS)
-        .map(|_| claim(&tables, 0, tables.random()).unwrap())
-        .collect();
+    let claims = every_port(&tables, 12);
     assert_eq!(
         claim(&tables, 1, tables.random()),
         Err(ClaimError::SlabExhausted)
@@ -123,9 +128,7 @@ fn a_block_that_empties_goes_back_and_serves_another_pool() {
 #[test]
 fn a_block_with_a_port_that_rests_stays() {
     let tables = Double::new(1, 1, 12);
-    let claims: Vec<_> = (0..12 * BLOCK_PORTS)
-        .map(|_| claim(&tables, 0, tables.random()).unwrap())
-        .collect();
+    let claims = every_port(&tables, 12);
     for claim in &claims {
         release(&tables, claim.slot);
     }
