@@ -215,7 +215,7 @@ impl Guest {
             };
             return Err(format!(
                 "`{command}` in the guest {why}\n--- guest ---\n{}",
-                self.files.tail()
+                self.files.last_words()
             ));
         }
     }
@@ -224,7 +224,7 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("--- guest ---\n{}", self.files.tail());
+            eprintln!("--- guest ---\n{}", self.files.last_words());
         }
         // It may have ended already.
         let _ = self.child.kill();

@@ -2,7 +2,10 @@
 //! the test programs, the agent and nothing else, and what held is shown as a table.
 
 use std::{
+    iter,
     path::{Path, PathBuf},
+    sync::Mutex,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -37,7 +40,7 @@ const INSIDE: [&str; 6] = [
     "traffic",
 ];
 /// Every kind of packet, and adoption and upgrade of what is attached: what depends on the
-/// kernel most, in a few minutes of an emulated machine.
+/// kernel most, in a few minutes of emulated machines.
 const SHORT: [&str; 2] = ["program", "restart"];
 
 /// What to run where.
@@ -47,7 +50,8 @@ pub struct Options {
     pub kernels: Vec<PathBuf>,
     /// The test programs.
     pub programs: Vec<PathBuf>,
-    /// Only those of the test programs that show most in the least time.
+    /// Only those of the test programs that show most in the least time, dealt out to the
+    /// kernels.
     pub short: bool,
     /// Only these test programs, by name; if empty those that depend on the kernel.
     pub only: Vec<String>,
@@ -56,24 +60,20 @@ pub struct Options {
 }
 
 impl Options {
-    fn chosen(&self) -> Vec<root::TestProgram> {
+    /// The test programs of one of the kernels.
+    fn chosen(&self, kernel: usize) -> Vec<root::TestProgram> {
         let all = self.programs.iter().map(|path| root::TestProgram::of(path));
         let wanted = |name: &str| match (self.only.is_empty(), self.short) {
             (false, _) => self.only.iter().any(|only| only == name),
-            (true, true) => SHORT.contains(&name),
+            (true, true) => dealt(&SHORT, kernel, self.kernels.len()).any(|dealt| dealt == name),
             (true, false) => INSIDE.contains(&name),
         };
         all.filter(|program| wanted(&program.name)).collect()
     }
-}
 
-/// Runs the tests on one kernel after the other, and tells of each as it goes on standard
-/// error. What goes wrong on one is in its outcome.
-pub fn run(options: &Options) -> Vec<Outcome> {
-    let programs = options.chosen();
-    let on = |folder: &PathBuf| {
-        let outcome = match Kernel::of(folder.clone()) {
-            Ok(kernel) => on_kernel(&kernel, &programs, &options.runner),
+    fn run_on(&self, kernel: usize, folder: &Path) -> Outcome {
+        let outcome = match Kernel::of(folder.to_owned()) {
+            Ok(found) => on_kernel(&found, &self.chosen(kernel), &self.runner),
             Err(error) => Outcome::failed(folder.display().to_string(), error),
         };
         if let Some(problem) = &outcome.problem {
@@ -81,8 +81,36 @@ pub fn run(options: &Options) -> Vec<Outcome> {
             eprintln!("{}: {problem}", outcome.kernel);
         }
         outcome
+    }
+}
+
+/// What the one at `seat` of so many gets if each thing goes to one of them as long as there
+/// is something for everyone; who comes too late gets what the first ones have.
+fn dealt<'a>(things: &'a [&str], seat: usize, seats: usize) -> impl Iterator<Item = &'a str> {
+    let seats = seats.clamp(1, things.len());
+    things.iter().copied().skip(seat % seats).step_by(seats)
+}
+
+/// Runs the tests on as many kernels at once as this machine has processors for, and tells
+/// of each as it goes on standard error. What goes wrong on one is in its outcome.
+pub fn run(options: &Options) -> Vec<Outcome> {
+    let waiting = Mutex::new(options.kernels.iter().enumerate());
+    let next = || waiting.lock().expect("no one panics with it").next();
+    let work = || {
+        let outcome =
+            |(number, folder): (usize, &PathBuf)| (number, options.run_on(number, folder));
+        iter::from_fn(next).map(outcome).collect::<Vec<_>>()
     };
-    options.kernels.iter().map(on).collect()
+    let machines = Accel::here().machines_at_once(SIZE.processors);
+    let mut outcomes: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..machines.min(options.kernels.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
+        let join = |worker: thread::ScopedJoinHandle<'_, _>| worker.join().expect("no panic");
+        workers.into_iter().flat_map(join).collect()
+    });
+    outcomes.sort_by_key(|(number, _)| *number);
+    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 fn on_kernel(kernel: &Kernel, programs: &[root::TestProgram], runner: &[String]) -> Outcome {
@@ -148,4 +176,18 @@ fn run_tests(
 /// Where the page with the last results is.
 pub fn page() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/kernels.md")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_runs_deal_everything_out_and_leave_no_kernel_idle() {
+        let on = |seat, seats| dealt(&SHORT, seat, seats).collect::<Vec<_>>();
+        assert_eq!(on(0, 1), SHORT);
+        assert_eq!([on(0, 2), on(1, 2)], [["program"], ["restart"]]);
+        assert_eq!([on(0, 3), on(2, 3)], [["program"], ["program"]]);
+        assert_eq!(on(1, 3), ["restart"]);
+    }
 }

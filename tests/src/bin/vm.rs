@@ -20,7 +20,7 @@ struct Arguments {
     /// A test program; given by `cargo xtask vm`.
     #[arg(long, value_name = "FILE", required = true, hide = true)]
     program: Vec<PathBuf>,
-    /// Only a few test programs, those that show most in the least time.
+    /// Only the test programs that show most in the least time, each on one of the kernels.
     #[arg(long)]
     short: bool,
     /// Only these test programs, such as `arp,traffic`.

@@ -6,6 +6,7 @@ use std::{
     io::{self, Write as _},
     process::{Command, Stdio},
     sync::OnceLock,
+    thread,
     time::Duration,
 };
 
@@ -21,7 +22,7 @@ const TRIAL: Duration = Duration::from_secs(15);
 pub enum Accel {
     /// The processor.
     Kvm,
-    /// QEMU's translator: everywhere, and about ten times slower.
+    /// QEMU's translator: everywhere, and ten times slower or more.
     Tcg,
 }
 
@@ -37,11 +38,25 @@ impl Accel {
         })
     }
 
-    /// What QEMU calls it.
+    /// How many machines of so many processors this machine runs at once without making
+    /// each of them slower.
+    pub fn machines_at_once(self, processors: u32) -> usize {
+        let here = thread::available_parallelism().map_or(1, usize::from);
+        let each = match self {
+            Self::Kvm => usize::try_from(processors).unwrap_or(usize::MAX),
+            Self::Tcg => 1,
+        };
+        (here / each.max(1)).max(1)
+    }
+
+    /// What QEMU calls it. Emulated processors take turns on one thread. With a thread each,
+    /// QEMU 7.2 lets a kernel run into the `int3` that it puts for a moment into code that it
+    /// replaces, after that moment is over. Linux replaces code each time an XDP program is
+    /// attached, and dies of it within half a minute if packets pass meanwhile.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
-            Self::Tcg => "tcg",
+            Self::Tcg => "tcg,thread=single",
         }
     }
 }

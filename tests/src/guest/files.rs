@@ -12,6 +12,9 @@ use crate::netns::serial;
 const INIT: &str = include_str!("init.sh");
 /// Lines of each of its outputs that a failure shows.
 const TAIL: usize = 40;
+/// In the line with which a kernel begins to tell of its first failure. The cause is told
+/// there; what comes last is the same after every failure.
+const FAILURE: &str = "[#1]";
 
 /// A kernel as `cargo xtask` unpacks it: a folder with the kernel itself, and with its
 /// modules and busybox.
@@ -96,15 +99,13 @@ impl Files {
         self.0.join("qemu")
     }
 
-    /// The end of both.
-    pub(super) fn tail(&self) -> String {
-        let end = |path| {
+    /// What both say of a failure.
+    pub(super) fn last_words(&self) -> String {
+        let read = |path| {
             let bytes = fs::read(path).unwrap_or_default();
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            let lines: Vec<_> = text.lines().map(str::trim_end).collect();
-            lines[lines.len().saturating_sub(TAIL)..].join("\n")
+            last_words(&String::from_utf8_lossy(&bytes))
         };
-        format!("{}\n{}", end(self.log()), end(self.console()))
+        format!("{}\n{}", read(self.log()), read(self.console()))
     }
 }
 
@@ -115,8 +116,33 @@ impl Drop for Files {
     }
 }
 
+/// The first lines of a kernel's failure, else the last lines of all.
+fn last_words(said: &str) -> String {
+    let lines: Vec<_> = said.lines().map(str::trim_end).collect();
+    let failure = lines.iter().position(|line| line.contains(FAILURE));
+    let from = failure.unwrap_or(lines.len().saturating_sub(TAIL));
+    let until = lines.len().min(from + TAIL);
+    lines[from..until].join("\n")
+}
+
 fn run(command: &mut Command) {
     let output = command.output().expect("start a program");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {errors}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_begin_with_the_first_failure_if_there_is_one() {
+        let idle = "[ 1.0] up\r\n".repeat(90);
+        assert_eq!(last_words(&idle), ["[ 1.0] up"; TAIL].join("\n"));
+        let oops = "[ 2.0] Oops: int3: 0000 [#1] PREEMPT SMP NOPTI\n[ 2.0] CPU: 0\n";
+        let said = format!("{idle}{oops}{}", "[ 3.0] Call Trace\n".repeat(90));
+        assert!(last_words(&said).starts_with(oops), "{said}");
+        assert_eq!(last_words(&said).lines().count(), TAIL);
+        assert_eq!(last_words(""), "");
+    }
 }
