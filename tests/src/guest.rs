@@ -49,7 +49,7 @@ const END: &str = "=== ";
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
     /// Its processors.
-    pub processors: u32,
+    pub processors: usize,
     /// Its memory.
     pub megabytes: u32,
 }

@@ -40,13 +40,13 @@ impl Accel {
 
     /// How many machines of so many processors this machine runs at once without making
     /// each of them slower.
-    pub fn machines_at_once(self, processors: u32) -> usize {
+    pub fn machines_at_once(self, processors: usize) -> usize {
         let here = thread::available_parallelism().map_or(1, usize::from);
         let each = match self {
-            Self::Kvm => usize::try_from(processors).unwrap_or(usize::MAX),
+            Self::Kvm => processors,
             Self::Tcg => 1,
         };
-        (here / each.max(1)).max(1)
+        (here / each).max(1)
     }
 
     /// What QEMU calls it. Emulated processors take turns on one thread. With a thread each,
